@@ -1,0 +1,50 @@
+// What flows: pages of Kinesis records in, messages out.
+
+import type { ChildShard } from "./shard.ts";
+
+/** Server-side encryption of a stream; the service has decrypted the data already. */
+export type EncryptionType = "NONE" | "KMS";
+
+/** A Kinesis record as read: possibly a KPL aggregate of several user records. */
+export interface RawRecord {
+  readonly data: Uint8Array;
+  readonly partitionKey: string;
+  readonly sequenceNumber: string;
+  /** Epoch milliseconds. */
+  readonly approximateArrivalTimestamp: number;
+  readonly encryptionType: EncryptionType;
+}
+
+/** A record as its producer made it: one out of an aggregate, or the Kinesis record itself. */
+export interface UserRecord extends RawRecord {
+  /** Index inside the aggregate; 0 for a plain record. */
+  readonly subSequenceNumber: number;
+  /** True for the last user record of its Kinesis record. */
+  readonly last: boolean;
+}
+
+/** One read of a shard: a GetRecords page or a fan-out event. */
+export interface RecordPage {
+  /** In shard order; often empty. */
+  readonly records: readonly RawRecord[];
+  /** Sum of the data of `records`. */
+  readonly bytes: number;
+  /** How far this read is behind the shard's tip, milliseconds. */
+  readonly millisBehindLatest: number;
+  /** Set on the last page of a closed shard: nothing comes after this page. Empty = children unknown. */
+  readonly shardEnd?: { readonly childShards: readonly ChildShard[] } | undefined;
+}
+
+/** A message as the Pulsar side takes it, all choices made. */
+export interface SinkMessage {
+  /** Full or short topic name. */
+  readonly topic: string;
+  readonly data: Uint8Array;
+  readonly key?: string | undefined;
+  readonly orderingKey?: Uint8Array | undefined;
+  readonly properties?: Readonly<Record<string, string>> | undefined;
+  /** Epoch milliseconds, 0 or absent = none. */
+  readonly eventTime?: number | undefined;
+  /** Epoch milliseconds. */
+  readonly deliverAt?: number | undefined;
+}

@@ -1,0 +1,72 @@
+// The port between lease decisions and the table they live in. Implementations: dynamodb.ts, memory.ts; both pass
+// the same tests. Every method is one attempt with a hard time-out; who retries is the caller's business.
+
+import type { HashKeyRange } from "../core/shard.ts";
+import type { Checkpoint } from "../core/position.ts";
+
+/** A lease row: KCL 2.6.0's attributes and ours (`streamArn`, `streamCreatedAt`, `startedAt`). */
+export interface Lease extends Partial<HashKeyRange> {
+  /** The shard id. */
+  readonly leaseKey: string;
+  readonly leaseOwner?: string | undefined;
+  readonly leaseCounter: number;
+  readonly ownerSwitchesSinceCheckpoint: number;
+  readonly checkpoint: Checkpoint;
+  readonly parentShardIds: readonly string[];
+  readonly childShardIds: readonly string[];
+  /** A KCL 3.x graceful hand-over in progress: this worker still processes. */
+  readonly checkpointOwner?: string | undefined;
+  readonly streamArn?: string | undefined;
+  /** Epoch milliseconds. */
+  readonly streamCreatedAt?: number | undefined;
+  /** Epoch milliseconds on Kinesis' clock: where a LATEST lease goes on before its first checkpoint. */
+  readonly startedAt?: number | undefined;
+}
+
+/** Attributes that a conditional write sets (`null` removes); the counter always goes up by one. */
+export interface LeaseChange {
+  readonly leaseOwner?: string | null;
+  /** ADD 1 to ownerSwitchesSinceCheckpoint: taken from another owner. */
+  readonly ownerSwitched?: boolean;
+  /** Also sets ownerSwitchesSinceCheckpoint to 0 and removes the pending checkpoint. */
+  readonly checkpoint?: Checkpoint;
+  readonly childShardIds?: readonly string[];
+  readonly startedAt?: number | null;
+  readonly streamArn?: string;
+  readonly streamCreatedAt?: number;
+  readonly checkpointOwner?: null;
+}
+
+/** What a conditional write found. */
+export type WriteResult =
+  | { readonly done: true; readonly lease: Lease }
+  /** The counter (or owner) was not the expected one. */
+  | { readonly done: false };
+
+/** All rows of a lease table. */
+export interface LeaseScan {
+  readonly leases: readonly Lease[];
+  /** Items that are no leases (KCL 3.x's `entityType`, or lacking `leaseCounter`/`checkpoint`): ignored. */
+  readonly foreignItems: number;
+}
+
+/** Adapter to a lease table. Rejects with ConnectorError (THROTTLED, AWS_UNAVAILABLE …). */
+export interface LeaseStore {
+  /** Makes the table when it is missing; resolves when it can be used. */
+  open(signal: AbortSignal): Promise<"created" | "existed">;
+  /** All pages. */
+  scan(signal?: AbortSignal): Promise<LeaseScan>;
+  /** Consistent read. */
+  get(leaseKey: string): Promise<Lease | undefined>;
+  /** Writes a new row unless there is one; false = there was one. */
+  create(lease: Lease): Promise<boolean>;
+  /** Conditional on `leaseCounter` = `expectedCounter`; the counter becomes expectedCounter + 1. */
+  update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult>;
+  /** Removes `leaseOwner` and counts up, on condition that the owner is `owner`. */
+  evict(leaseKey: string, owner: string): Promise<boolean>;
+  /** Deletes a row unconditionally. */
+  delete(leaseKey: string): Promise<void>;
+  /** Child ids of a finished shard: existing row, counter untouched. */
+  setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,62 @@
+// The port by which the pipeline publishes. Implementations: builtin.ts (our producer), later native.ts.
+
+import type { ConnectorError } from "../core/errors.ts";
+import type { SinkMessage } from "../core/record.ts";
+
+/**
+ * The party whose records are sent: one shard under one lease, from its acquisition to its loss.
+ * One object per shard and lease; a sink compares by identity.
+ */
+export interface Delivery {
+  /**
+   * Whether this party may still write (G5): asked on its monotonic clock immediately before a frame with its
+   * records is given to a socket. Once false, it stays false.
+   */
+  isAlive(): boolean;
+  /**
+   * Messages of the records `from` … `to` (consecutive ordinals, inclusive, one message each) were acknowledged.
+   * A record with several messages is reported once per message.
+   */
+  acknowledged(from: number, to: number): void;
+  /** A message of this record was refused for good. The sink goes on with the others. */
+  refused(ordinal: number, error: ConnectorError): void;
+}
+
+/** Publishes messages. */
+export interface MessageSink {
+  /**
+   * Queues one message; its bytes are copied before this returns. The order of calls is the order per topic
+   * partition. `ordinal` numbers the records of a delivery upwards from 0, without gaps being needed.
+   * Call only after {@link MessageSink.reserve} admitted it.
+   */
+  send(message: SinkMessage, delivery: Delivery, ordinal: number): void;
+  /**
+   * Room for `count` messages of one record, which are admitted together, also when more than all room
+   * (then when nothing else is pending). Returns true at once, or a promise that gives true when there is room
+   * (in the order of asking) and false when the signal aborted first.
+   */
+  reserve(count: number, signal: AbortSignal): true | Promise<boolean>;
+  /** Gives back reserved room for messages that will not be sent. */
+  unreserve(count: number): void;
+  /** Seals open batches now instead of after `batchMaxDelayMs`. */
+  flush(): void;
+  /**
+   * Forgets all messages of a delivery that no socket has yet: takes them out of open batches and out of frames
+   * that would be sent again. Nothing more is reported for it. Called when the lease is lost.
+   */
+  drop(delivery: Delivery): void;
+  /** Messages that were sent or queued and not yet acknowledged. */
+  readonly pending: number;
+  /** Closes producers and connections; open batches are given up, not flushed. */
+  close(): Promise<void>;
+}
+
+/** What a sink tells its owner, beside receipts. */
+export interface SinkEvents {
+  /** The connection of a topic's producer was lost or is being made again; for the log and health. */
+  reconnecting?(topic: string, error: ConnectorError, delayMs: number): void;
+  /** A producer is ready (again). */
+  connected?(topic: string, broker: string): void;
+  /** Nothing can be published any more: authentication refused, protocol broken. Ends the connector. */
+  fatal(error: ConnectorError): void;
+}
