@@ -35,8 +35,13 @@ export interface ReadShardOptions {
 export interface ReadGrant {
   /** Largest number of records to ask for, 1 … 10 000. */
   readonly maxRecords: number;
-  /** Gives the grant back: the read failed or will not happen. */
+  /** Gives the grant back: the read failed or will not happen. Called by the reader. */
   release(): void;
+  /**
+   * The page has come: the reservation becomes `bytes` held and `records` that wait for a producer. Called by the
+   * pipeline, never by the reader.
+   */
+  settle(bytes: number, records: number): void;
 }
 
 /** A page with the grant it was read under. */

@@ -1,0 +1,141 @@
+// Which records of a shard are finished, and how far a checkpoint may go: never past an unfinished record (G1).
+// Records are numbered by ordinals in shard order; rings of typed arrays instead of an object per record.
+
+import type { Position } from "./position.ts";
+
+const FIRST_CAPACITY = 256;
+
+/** The records of one shard between the checkpointable position and the last one read. */
+export class InFlight {
+  /** Called with the bytes of records that were just finished, so that their budget can be given back. */
+  readonly #onFinished: (bytes: number) => void;
+  #capacity = FIRST_CAPACITY;
+  // Per ordinal (masked): messages that must still be acknowledged + 1 while the hooks have not answered.
+  #open = new Uint32Array(FIRST_CAPACITY);
+  #bytes = new Float64Array(FIRST_CAPACITY);
+  #sub = new Uint32Array(FIRST_CAPACITY);
+  #sequence: string[] = new Array<string>(FIRST_CAPACITY);
+  /** First ordinal that is not finished contiguously. */
+  #head = 0;
+  #next = 0;
+  #finished: Position | undefined;
+  #finishedRecords = 0;
+  #finishedBytes = 0;
+
+  constructor(onFinished: (bytes: number) => void) {
+    this.#onFinished = onFinished;
+  }
+
+  /** Adds the next record in shard order; returns its ordinal. It is unfinished until it was settled. */
+  add(sequenceNumber: string, subSequenceNumber: number, bytes: number): number {
+    if (this.#next - this.#head === this.#capacity) this.#grow();
+    const ordinal = this.#next++;
+    const slot = ordinal & (this.#capacity - 1);
+    this.#open[slot] = 1;
+    this.#bytes[slot] = bytes;
+    this.#sub[slot] = subSequenceNumber;
+    this.#sequence[slot] = sequenceNumber;
+    return ordinal;
+  }
+
+  /**
+   * The hooks have answered: the record is finished when `messages` acknowledgements came; 0 = at once (dropped or
+   * skipped). Acknowledgements may not come before this call.
+   */
+  settle(ordinal: number, messages: number): void {
+    if (ordinal < this.#head) return; // abandoned meanwhile
+    const slot = ordinal & (this.#capacity - 1);
+    this.#open[slot] = messages;
+    if (messages === 0) {
+      this.#finishedNow(slot);
+      this.#advance();
+    }
+  }
+
+  /** Counts a record at another size, for messages that hooks made larger than it. Returns the difference. */
+  resize(ordinal: number, bytes: number): number {
+    const slot = ordinal & (this.#capacity - 1);
+    const difference = bytes - this.#bytes[slot]!;
+    this.#bytes[slot] = bytes;
+    return difference;
+  }
+
+  /** One message of each record `from` … `to` was acknowledged. */
+  acknowledged(from: number, to: number): void {
+    const mask = this.#capacity - 1;
+    for (let ordinal = Math.max(from, this.#head); ordinal <= to; ordinal++) {
+      const slot = ordinal & mask;
+      const left = this.#open[slot]! - 1;
+      this.#open[slot] = left;
+      if (left === 0) this.#finishedNow(slot);
+    }
+    if (from <= this.#head) this.#advance();
+  }
+
+  /** Highest position at and before which everything is finished; undefined before the first. */
+  get finished(): Position | undefined {
+    return this.#finished;
+  }
+
+  /** Records that are not finished, or wait behind one that is not. */
+  get size(): number {
+    return this.#next - this.#head;
+  }
+
+  /** Records and bytes of the finished prefix since the last call. */
+  takeCounts(): { records: number; bytes: number } {
+    const counts = { records: this.#finishedRecords, bytes: this.#finishedBytes };
+    this.#finishedRecords = 0;
+    this.#finishedBytes = 0;
+    return counts;
+  }
+
+  /** Forgets all that is open, giving its budget back: the lease was lost, or a stop has run out of time. */
+  abandon(): void {
+    let bytes = 0;
+    for (let ordinal = this.#head; ordinal < this.#next; ordinal++) {
+      const slot = ordinal & (this.#capacity - 1);
+      if (this.#open[slot] !== 0) bytes += this.#bytes[slot]!;
+    }
+    this.#head = this.#next;
+    if (bytes > 0) this.#onFinished(bytes);
+  }
+
+  #finishedNow(slot: number): void {
+    this.#onFinished(this.#bytes[slot]!);
+  }
+
+  #advance(): void {
+    const mask = this.#capacity - 1;
+    let head = this.#head;
+    let bytes = 0;
+    while (head < this.#next && this.#open[head & mask] === 0) bytes += this.#bytes[head++ & mask]!;
+    if (head === this.#head) return;
+    const last = (head - 1) & mask;
+    this.#finished = { sequenceNumber: this.#sequence[last]!, subSequenceNumber: this.#sub[last]! };
+    this.#finishedRecords += head - this.#head;
+    this.#finishedBytes += bytes;
+    this.#head = head;
+  }
+
+  #grow(): void {
+    const capacity = this.#capacity * 2;
+    const open = new Uint32Array(capacity);
+    const bytes = new Float64Array(capacity);
+    const sub = new Uint32Array(capacity);
+    const sequence = new Array<string>(capacity);
+    for (let ordinal = this.#head; ordinal < this.#next; ordinal++) {
+      const from = ordinal & (this.#capacity - 1);
+      const to = ordinal & (capacity - 1);
+      open[to] = this.#open[from]!;
+      bytes[to] = this.#bytes[from]!;
+      sub[to] = this.#sub[from]!;
+      sequence[to] = this.#sequence[from]!;
+    }
+    this.#capacity = capacity;
+    this.#open = open;
+    this.#bytes = bytes;
+    this.#sub = sub;
+    this.#sequence = sequence;
+  }
+}

@@ -1,0 +1,130 @@
+// How much may be read (G6): bytes over all shards from the moment a read is asked for until its records are
+// finished, and records that wait for a producer. Whoever asks first is served first, so no shard starves.
+
+import type { ReadGrant } from "../kinesis/source.ts";
+
+/** The service's largest GetRecords answer; what a shard's first read is assumed to bring. */
+export const LARGEST_PAGE_BYTES = 10 * 1024 * 1024;
+/** The service's largest `Limit`. */
+export const LARGEST_PAGE_RECORDS = 10_000;
+// A shard whose last page was small may grow again: a read is reserved at least this much.
+const SMALLEST_RESERVATION = 256 * 1024;
+
+/** Limits of a {@link ReadBudget}. */
+export interface ReadBudgetOptions {
+  /** `kinesis.maxBufferedBytes`: bytes read or asked for and not yet finished. */
+  readonly maxBytes: number;
+  /** `receiveQueueSize`: records read and not yet handed to a producer. */
+  readonly maxWaitingRecords: number;
+}
+
+/** What a shard's reads have been like lately; one per shard, kept by its consumer. */
+export interface PageSizes {
+  /** Bytes of the last page that had records, undefined before it. */
+  bytes?: number;
+  recordBytes?: number;
+}
+
+interface Waiter {
+  readonly bytes: number;
+  readonly maxRecords: number;
+  readonly resolve: (grant: ReadGrant | undefined) => void;
+}
+
+/** The budget of all shards of a connector. */
+export class ReadBudget {
+  readonly #options: ReadBudgetOptions;
+  readonly #waiters: Waiter[] = [];
+  #bytes = 0;
+  #waiting = 0;
+
+  constructor(options: ReadBudgetOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes reserved or held. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Records read that no producer has yet. */
+  get waitingRecords(): number {
+    return this.#waiting;
+  }
+
+  /** Waits until a page of this shard may be read; undefined when the signal aborted first. */
+  admit(sizes: PageSizes, signal: AbortSignal): Promise<ReadGrant | undefined> {
+    if (signal.aborted) return Promise.resolve(undefined);
+    const { bytes, maxRecords } = reservation(sizes);
+    if (this.#waiters.length === 0 && this.#fits(bytes)) return Promise.resolve(this.#grant(bytes, maxRecords));
+    return new Promise((resolve) => {
+      const abandon = () => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        resolve(undefined);
+        this.#serve(); // the one that waited before the others may have been too large
+      };
+      const waiter: Waiter = {
+        bytes,
+        maxRecords,
+        resolve: (grant) => {
+          signal.removeEventListener("abort", abandon);
+          resolve(grant);
+        },
+      };
+      this.#waiters.push(waiter);
+      signal.addEventListener("abort", abandon, { once: true });
+    });
+  }
+
+  /** Bytes of finished records come back. Negative when hooks made a record larger. */
+  release(bytes: number): void {
+    this.#bytes -= bytes;
+    this.#serve();
+  }
+
+  /** Records were handed to a producer, dropped, or given up. */
+  handedOn(records: number): void {
+    this.#waiting -= records;
+    this.#serve();
+  }
+
+  // One page is always admitted, so that a budget smaller than a page cannot stop everything.
+  #fits(bytes: number): boolean {
+    if (this.#waiting >= this.#options.maxWaitingRecords) return false;
+    return this.#bytes <= 0 || this.#bytes + bytes <= this.#options.maxBytes;
+  }
+
+  #serve(): void {
+    for (let first = this.#waiters[0]; first && this.#fits(first.bytes); first = this.#waiters[0]) {
+      this.#waiters.shift();
+      first.resolve(this.#grant(first.bytes, first.maxRecords));
+    }
+  }
+
+  #grant(reserved: number, maxRecords: number): ReadGrant {
+    this.#bytes += reserved;
+    let open = true;
+    return {
+      maxRecords,
+      release: () => {
+        if (open) this.release(reserved);
+        open = false;
+      },
+      settle: (bytes, records) => {
+        open = false;
+        this.#waiting += records;
+        this.release(reserved - bytes);
+      },
+    };
+  }
+}
+
+/** What to reserve for a shard's next page: twice its last one, at most the service's largest. */
+function reservation(sizes: PageSizes): { bytes: number; maxRecords: number } {
+  if (sizes.bytes === undefined || sizes.recordBytes === undefined) {
+    return { bytes: LARGEST_PAGE_BYTES, maxRecords: LARGEST_PAGE_RECORDS };
+  }
+  const bytes = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), LARGEST_PAGE_BYTES);
+  const fitting = Math.floor(bytes / Math.max(sizes.recordBytes, 1));
+  return { bytes, maxRecords: Math.min(Math.max(fitting, 1), LARGEST_PAGE_RECORDS) };
+}
