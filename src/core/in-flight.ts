@@ -10,7 +10,7 @@ export class InFlight {
   /** Called with the bytes of records that were just finished, so that their budget can be given back. */
   readonly #onFinished: (bytes: number) => void;
   #capacity = FIRST_CAPACITY;
-  // Per ordinal (masked): messages that must still be acknowledged + 1 while the hooks have not answered.
+  // Per ordinal (masked by the capacity): messages that must still be acknowledged.
   #open = new Uint32Array(FIRST_CAPACITY);
   #bytes = new Float64Array(FIRST_CAPACITY);
   #sub = new Uint32Array(FIRST_CAPACITY);
@@ -26,50 +26,37 @@ export class InFlight {
     this.#onFinished = onFinished;
   }
 
-  /** Adds the next record in shard order; returns its ordinal. It is unfinished until it was settled. */
-  add(sequenceNumber: string, subSequenceNumber: number, bytes: number): number {
+  /**
+   * Adds the next record in shard order, which is finished when `messages` acknowledgements came; 0 = at once
+   * (dropped or skipped). Returns its ordinal.
+   */
+  add(sequenceNumber: string, subSequenceNumber: number, bytes: number, messages: number): number {
     if (this.#next - this.#head === this.#capacity) this.#grow();
     const ordinal = this.#next++;
     const slot = ordinal & (this.#capacity - 1);
-    this.#open[slot] = 1;
+    this.#open[slot] = messages;
     this.#bytes[slot] = bytes;
     this.#sub[slot] = subSequenceNumber;
     this.#sequence[slot] = sequenceNumber;
-    return ordinal;
-  }
-
-  /**
-   * The hooks have answered: the record is finished when `messages` acknowledgements came; 0 = at once (dropped or
-   * skipped). Acknowledgements may not come before this call.
-   */
-  settle(ordinal: number, messages: number): void {
-    if (ordinal < this.#head) return; // abandoned meanwhile
-    const slot = ordinal & (this.#capacity - 1);
-    this.#open[slot] = messages;
     if (messages === 0) {
-      this.#finishedNow(slot);
+      this.#onFinished(bytes);
       this.#advance();
     }
-  }
-
-  /** Counts a record at another size, for messages that hooks made larger than it. Returns the difference. */
-  resize(ordinal: number, bytes: number): number {
-    const slot = ordinal & (this.#capacity - 1);
-    const difference = bytes - this.#bytes[slot]!;
-    this.#bytes[slot] = bytes;
-    return difference;
+    return ordinal;
   }
 
   /** One message of each record `from` … `to` was acknowledged. */
   acknowledged(from: number, to: number): void {
     const mask = this.#capacity - 1;
+    let finishedBytes = 0;
     for (let ordinal = Math.max(from, this.#head); ordinal <= to; ordinal++) {
       const slot = ordinal & mask;
       const left = this.#open[slot]! - 1;
       this.#open[slot] = left;
-      if (left === 0) this.#finishedNow(slot);
+      if (left === 0) finishedBytes += this.#bytes[slot]!;
     }
     if (from <= this.#head) this.#advance();
+    if (finishedBytes > 0) this.#onFinished(finishedBytes);
   }
 
   /** Highest position at and before which everything is finished; undefined before the first. */
@@ -99,10 +86,6 @@ export class InFlight {
     }
     this.#head = this.#next;
     if (bytes > 0) this.#onFinished(bytes);
-  }
-
-  #finishedNow(slot: number): void {
-    this.#onFinished(this.#bytes[slot]!);
   }
 
   #advance(): void {

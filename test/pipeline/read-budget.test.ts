@@ -1,0 +1,90 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { LARGEST_PAGE_BYTES, ReadBudget } from "../../src/pipeline/read-budget.ts";
+
+const MiB = 1024 * 1024;
+const known = { bytes: MiB, recordBytes: 1024 };
+const signal = new AbortController().signal;
+const budgetOf = (maxBytes: number, maxWaitingRecords = 1000) =>
+  new ReadBudget({ maxBytes, maxWaitingRecords });
+
+/** Whether a promise is settled once all pending microtasks ran. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  const open = Symbol();
+  for (let i = 0; i < 10; i++) await Promise.resolve();
+  return await Promise.race([promise, Promise.resolve(open)]) !== open;
+}
+
+test("read budget: an unknown shard reserves the service's largest page", async () => {
+  const budget = budgetOf(64 * MiB);
+  for (let i = 0; i < 6; i++) assert.equal((await budget.admit({}, signal))?.maxRecords, 10_000);
+  assert.equal(budget.bytes, 6 * LARGEST_PAGE_BYTES);
+  assert.equal(await isSettled(budget.admit({}, signal)), false);
+});
+
+test("read budget: a known shard may ask for the records that fit twice its last page", async () => {
+  const grant = await budgetOf(64 * MiB).admit(known, signal);
+  assert.equal(grant?.maxRecords, 2048);
+});
+
+test("read budget: one page is always admitted, even when it is larger than the budget", async () => {
+  const budget = budgetOf(1);
+  const grant = await budget.admit({}, signal);
+  assert.ok(grant);
+  const second = budget.admit(known, signal);
+  assert.equal(await isSettled(second), false);
+  grant.release();
+  assert.ok(await second);
+});
+
+test("read budget: a page larger than its reservation makes debt that is paid before the next read", async () => {
+  const budget = budgetOf(4 * MiB);
+  const grant = await budget.admit(known, signal);
+  grant?.settle(6 * MiB, 0);
+  const second = budget.admit(known, signal);
+  budget.release(2 * MiB);
+  assert.equal(await isSettled(second), false, "4 MiB held and 2 MiB wanted do not fit 4 MiB");
+  budget.release(2 * MiB);
+  assert.equal(await isSettled(second), true);
+});
+
+test("read budget: no read starts while receiveQueueSize records wait for a producer", async () => {
+  const budget = budgetOf(64 * MiB, 10);
+  const grant = await budget.admit(known, signal);
+  grant?.settle(1000, 10);
+  const second = budget.admit(known, signal);
+  assert.equal(await isSettled(second), false);
+  budget.handedOn(1);
+  assert.ok(await second);
+});
+
+test("read budget: whoever asks first is served first, also behind a large request", async () => {
+  const budget = budgetOf(12 * MiB);
+  const first = await budget.admit({}, signal);
+  const large = budget.admit({}, signal);
+  const small = budget.admit(known, signal);
+  assert.equal(await isSettled(small), false, "a small request does not overtake");
+  first?.release();
+  assert.ok(await large);
+  assert.ok(await small);
+});
+
+test("read budget: an aborted request frees its place in the queue", async () => {
+  const budget = budgetOf(12 * MiB);
+  await budget.admit({}, signal);
+  const stop = new AbortController();
+  const large = budget.admit({}, stop.signal);
+  const small = budget.admit(known, signal);
+  stop.abort();
+  assert.equal(await large, undefined);
+  assert.ok(await small);
+  assert.equal(await budget.admit({}, stop.signal), undefined);
+});
+
+test("read budget: releasing a grant twice counts once", async () => {
+  const budget = budgetOf(64 * MiB);
+  const grant = await budget.admit(known, signal);
+  grant?.release();
+  grant?.release();
+  assert.equal(budget.bytes, 0);
+});
