@@ -13,6 +13,10 @@ export interface RawRecord {
   /** Epoch milliseconds. */
   readonly approximateArrivalTimestamp: number;
   readonly encryptionType: EncryptionType;
+  /** Always 0. A reader that sets it, and `last`, spares `deaggregate` a copy of the record. */
+  readonly subSequenceNumber?: number;
+  /** Always true. */
+  readonly last?: boolean;
 }
 
 /** A record as its producer made it: one out of an aggregate, or the Kinesis record itself. */
