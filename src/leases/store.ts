@@ -1,6 +1,7 @@
 // The port between lease decisions and the table they live in. Implementations: dynamodb.ts, memory.ts; both pass
 // the same tests. Every method is one attempt with a hard time-out; who retries is the caller's business.
 
+import type { ConnectorError } from "../core/errors.ts";
 import type { HashKeyRange } from "../core/shard.ts";
 import type { Checkpoint } from "../core/position.ts";
 
@@ -39,9 +40,25 @@ export interface LeaseChange {
 
 /** What a conditional write found. */
 export type WriteResult =
+  /** The row as it now stands (ALL_NEW). */
   | { readonly done: true; readonly lease: Lease }
-  /** The counter (or owner) was not the expected one. */
+  /** The counter was not the expected one, the row is gone, or a KCL 3.x hand-over has begun. */
   | { readonly done: false };
+
+/**
+ * What a KCL 3.x fleet says about itself (`cv` of its `Migration3.0` item): a version, `undefined` for no such item,
+ * or the reason why it could not be read.
+ */
+export type ClientVersion =
+  | { readonly known: true; readonly version: string | undefined }
+  | { readonly known: false; readonly error: ConnectorError };
+
+/** How to scan. */
+export interface ScanOptions {
+  readonly signal?: AbortSignal;
+  /** Also sees what was written just before, at twice the price. @default false */
+  readonly consistent?: boolean;
+}
 
 /** All rows of a lease table. */
 export interface LeaseScan {
@@ -52,21 +69,30 @@ export interface LeaseScan {
 
 /** Adapter to a lease table. Rejects with ConnectorError (THROTTLED, AWS_UNAVAILABLE …). */
 export interface LeaseStore {
+  /** The table's name, for the log and for errors. */
+  readonly tableName: string;
   /** Makes the table when it is missing; resolves when it can be used. */
   open(signal: AbortSignal): Promise<"created" | "existed">;
-  /** All pages. */
-  scan(signal?: AbortSignal): Promise<LeaseScan>;
+  /** All pages; eventually consistent (half the price) unless `consistent`. */
+  scan(options?: ScanOptions): Promise<LeaseScan>;
   /** Consistent read. */
   get(leaseKey: string): Promise<Lease | undefined>;
   /** Writes a new row unless there is one; false = there was one. */
   create(lease: Lease): Promise<boolean>;
-  /** Conditional on `leaseCounter` = `expectedCounter`; the counter becomes expectedCounter + 1. */
+  /**
+   * Conditional on `leaseCounter` = `expectedCounter` and, unless the change removes it, on no `checkpointOwner`;
+   * the counter becomes expectedCounter + 1.
+   */
   update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult>;
-  /** Removes `leaseOwner` and counts up, on condition that the owner is `owner`. */
+  /** Removes `leaseOwner` and counts up, on condition that the owner is `owner`; false = it is not. */
   evict(leaseKey: string, owner: string): Promise<boolean>;
   /** Deletes a row unconditionally. */
   delete(leaseKey: string): Promise<void>;
-  /** Child ids of a finished shard: existing row, counter untouched. */
+  /** Child ids of a finished shard: existing row, counter untouched. A row that is gone stays so. */
   setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void>;
+  /** State of a table in the same account, which need not be this store's own. */
+  tableState(tableName: string): Promise<"missing" | "empty" | "used">;
+  /** Looks in `<table>-CoordinatorState`, then in the lease table itself. */
+  clientVersion(): Promise<ClientVersion>;
   close(): Promise<void>;
 }

@@ -1,0 +1,39 @@
+// The rhythm of everything that leases do, derived from one number (design §7, kcl-compat §3.1).
+
+/** How long a row's owner may be silent before others take it: the KCL's default, milliseconds. */
+export const KCL_FAILOVER_TIME_MS = 10_000;
+
+/** All milliseconds. */
+export interface LeaseTimes {
+  readonly failoverTimeMs: number;
+  /** A lease is renewed so long after its last renewal was sent. */
+  readonly renewEveryMs: number;
+  /** Scan rhythm while rows exist that this worker does not hold. */
+  readonly watchEveryMs: number;
+  /** Scan rhythm while it holds all of them: the KCL's. */
+  readonly scanEveryMs: number;
+  /** Time-out of a write to a row. */
+  readonly writeTimeoutMs: number;
+  /** Time-out of all other calls. */
+  readonly callTimeoutMs: number;
+  /** Finished rows are looked at so often. */
+  readonly cleanupEveryMs: number;
+  /** A finished row stays at least so long. */
+  readonly keepFinishedMs: number;
+}
+
+const EPSILON_MS = 25;
+
+/** @param failoverTimeMs `leases.failoverTimeMs`, at least 1000 */
+export function leaseTimes(failoverTimeMs: number): LeaseTimes {
+  return {
+    failoverTimeMs,
+    renewEveryMs: Math.floor(failoverTimeMs / 3) - EPSILON_MS,
+    watchEveryMs: 1000,
+    scanEveryMs: 2 * (failoverTimeMs + EPSILON_MS),
+    writeTimeoutMs: Math.max(500, Math.floor(failoverTimeMs / 3)),
+    callTimeoutMs: 10_000,
+    cleanupEveryMs: 60_000,
+    keepFinishedMs: 300_000,
+  };
+}

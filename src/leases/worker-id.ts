@@ -1,0 +1,15 @@
+// Who holds a lease. Never reused: two processes under one id would both believe they hold it (kcl-compat §3.2).
+
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import process from "node:process";
+
+/** A new id `host:pid:random`. */
+export function newWorkerId(): string {
+  return `${hostname()}:${process.pid}:${randomUUID()}`;
+}
+
+/** Whether an id is one that Java connectors use: the instance's number ("0", "1", …). */
+export function isJavaWorkerId(id: string): boolean {
+  return /^\d+$/.test(id);
+}
