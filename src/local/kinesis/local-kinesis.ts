@@ -1,0 +1,339 @@
+// The public face of the local Kinesis server: how it is started, and what a test may do to it directly,
+// without a client. Everything direct acts on the same state as requests do and is seen by the next one.
+
+import { Buffer } from "node:buffer";
+import { randomFillSync } from "node:crypto";
+import type { Clock } from "../../core/clock.ts";
+import { localClock } from "../clock.ts";
+import type { LocalCredentials } from "./access.ts";
+import { Account, type CreateStreamOptions } from "./account.ts";
+import { invalidArgument, validationError } from "./errors.ts";
+import type { Fault, InjectedFault } from "./faults.ts";
+import { type Listener, listenHttp1 } from "./http1.ts";
+import { AWS_SHARD_LIMITS, type ShardLimits } from "./limits.ts";
+import { type LoggedRequest, RequestLog } from "./request-log.ts";
+import { parseSequenceNumber } from "./sequence-number.ts";
+import { KinesisService } from "./service.ts";
+import type { Shard } from "./shard.ts";
+
+/** How a local Kinesis server is started. */
+export interface LocalKinesisOptions {
+  /** 0 takes a free one. @default 0 */
+  readonly port?: number | undefined;
+  /** A loopback address: 127.x.x.x, ::1 or localhost. @default "127.0.0.1" */
+  readonly host?: string | undefined;
+  /** Limits per shard: true for AWS's ({@link AWS_SHARD_LIMITS}), or each by itself. @default false, unlimited */
+  readonly limits?: boolean | ShardLimits | undefined;
+  /** Accepted key pairs, with their permissions. @default everything is accepted, signed or not */
+  readonly credentials?: readonly LocalCredentials[] | undefined;
+  /** Decides arrival times, expiry, limits and the Date header. @default the machine's */
+  readonly clock?: Clock | undefined;
+  /** @default "us-east-1" */
+  readonly region?: string | undefined;
+  /** Twelve digits. @default "000000000000" */
+  readonly accountId?: string | undefined;
+  /** How long iterators live, milliseconds. @default 300 000, as on AWS */
+  readonly iteratorLifeMs?: number | undefined;
+  /** Largest record (data and partition key) of a new stream, bytes, up to 10 MiB. @default 1 MiB, as on AWS */
+  readonly maxRecordBytes?: number | undefined;
+  /** Retention of a new stream, hours; fractions are allowed. @default 24 */
+  readonly retentionHours?: number | undefined;
+  /** How long a stream stays CREATING, UPDATING or DELETING, milliseconds. @default 0 */
+  readonly transitionMs?: number | undefined;
+  /** Open shards over all streams before LimitExceededException. @default 20 000 */
+  readonly shardLimit?: number | undefined;
+  /** Whether a closed shard ends with a page of its own instead of its last records'. Both occur. @default false */
+  readonly emptyPageAtShardEnd?: boolean | undefined;
+  /** How many requests {@link LocalKinesis.requests} remembers at least; 0 for none. @default 10 000 */
+  readonly requestLogSize?: number | undefined;
+}
+
+/** A record to put. */
+export interface LocalRecord {
+  /** A string is stored as UTF-8. */
+  readonly data: Uint8Array | string;
+  readonly partitionKey: string;
+  /** Decimal; decides the shard in place of the partition key. */
+  readonly explicitHashKey?: string | undefined;
+  /** Decides the shard in place of any key; also a closed one's children are not looked for. */
+  readonly shardId?: string | undefined;
+  /** Arrival, epoch milliseconds. @default the server's now */
+  readonly arrivedAt?: number | undefined;
+}
+
+/** Where a record went. */
+export interface PutPosition {
+  readonly shardId: string;
+  readonly sequenceNumber: string;
+}
+
+/** A record as it is stored. */
+export interface StoredRecord extends PutPosition {
+  readonly data: Uint8Array;
+  readonly partitionKey: string;
+  /** Epoch milliseconds. */
+  readonly approximateArrivalTimestamp: number;
+  readonly encryptionType: "NONE" | "KMS";
+}
+
+/** What {@link LocalKinesis.fill} puts into each shard. */
+export interface FillOptions {
+  /** Records per shard. */
+  readonly records: number;
+  /** Bytes of each record's data. */
+  readonly bytes: number;
+  /** @default every open shard */
+  readonly shardIds?: readonly string[] | undefined;
+}
+
+/** Which logged requests {@link LocalKinesis.calls} picks. */
+export interface CallFilter {
+  readonly streamName?: string | undefined;
+  readonly shardId?: string | undefined;
+}
+
+/** A running server. Its methods throw an Error named as AWS names it, e.g. ResourceNotFoundException. */
+export class LocalKinesis {
+  /** Endpoint for clients: http://127.0.0.1:port */
+  readonly url: string;
+  readonly #account: Account;
+  readonly #service: KinesisService;
+  readonly #listener: Listener;
+
+  /** Use {@link startLocalKinesis}. */
+  constructor(service: KinesisService, listener: Listener, url: string) {
+    this.#account = service.account;
+    this.#service = service;
+    this.#listener = listener;
+    this.url = url;
+  }
+
+  /** Stops listening and closes all connections, also those that wait for an answer. */
+  async close(): Promise<void> {
+    await this.#listener.close();
+  }
+
+  /** Creates a stream. */
+  createStream(name: string, options: CreateStreamOptions): void {
+    this.#account.create(name, options);
+  }
+
+  /** Deletes a stream with its records. */
+  deleteStream(name: string): void {
+    this.#account.delete(this.#account.find({ StreamName: name }));
+  }
+
+  /** Ids of a stream's shards, closed ones included, in order of creation. */
+  shardIds(streamName: string): string[] {
+    return this.#stream(streamName).shards.map((shard) => shard.shardId);
+  }
+
+  /** Ids of a stream's open shards, in order of their hash ranges. */
+  openShardIds(streamName: string): string[] {
+    return this.#stream(streamName).openShards.map((shard) => shard.shardId);
+  }
+
+  /** Puts one record. */
+  putRecord(streamName: string, record: LocalRecord): PutPosition {
+    return this.putRecords(streamName, [record])[0]!;
+  }
+
+  /** Puts records, in order; any number, not limited per second. */
+  putRecords(streamName: string, records: readonly LocalRecord[]): PutPosition[] {
+    const stream = this.#stream(streamName);
+    const now = this.#account.now();
+    return records.map((record) => {
+      const shard = record.shardId === undefined
+        ? stream.shardFor(record.partitionKey, record.explicitHashKey)
+        : this.#openShard(streamName, record.shardId);
+      const data = Buffer.from(record.data);
+      const size = data.length + Buffer.byteLength(record.partitionKey);
+      if (size > stream.maxRecordBytes) {
+        throw validationError(
+          `a record of ${size} bytes is larger than the stream's ${stream.maxRecordBytes}`,
+        );
+      }
+      const sequenceNumber = stream.append(shard, {
+        partitionKey: record.partitionKey,
+        base64: data.toString("base64"),
+        size,
+        arrivedAt: record.arrivedAt ?? now,
+      });
+      return { shardId: shard.shardId, sequenceNumber };
+    });
+  }
+
+  /**
+   * Fills shards quickly with random bytes under the keys "key-0", "key-1" … (a few µs per record), for
+   * measurements. The keys are not chosen to belong to their shard.
+   */
+  fill(streamName: string, options: FillOptions): void {
+    const stream = this.#stream(streamName);
+    const arrivedAt = this.#account.now();
+    const data = Array.from(
+      { length: Math.min(options.records, 64) },
+      () => Buffer.from(randomFillSync(new Uint8Array(options.bytes))).toString("base64"),
+    );
+    for (const shardId of options.shardIds ?? this.openShardIds(streamName)) {
+      const shard = this.#openShard(streamName, shardId);
+      for (let i = 0; i < options.records; i++) {
+        const partitionKey = `key-${i}`;
+        const size = options.bytes + partitionKey.length;
+        stream.append(shard, { partitionKey, base64: data[i % data.length]!, size, arrivedAt });
+      }
+    }
+  }
+
+  /** All records that are still kept: of one shard, or of the stream, shard by shard. */
+  records(streamName: string, shardId?: string): StoredRecord[] {
+    const stream = this.#stream(streamName);
+    const ids = shardId === undefined ? this.shardIds(streamName) : [shardId];
+    return ids.flatMap((id) => storedRecords(stream.readableShard(id, this.#account.now())));
+  }
+
+  /** Splits a shard, by default in the middle of its hash range; gives the children's ids. */
+  splitShard(streamName: string, shardId: string, newStartingHashKey?: string): [string, string] {
+    const [lower, upper] = this.#stream(streamName)
+      .split(shardId, newStartingHashKey, this.#account.now(), this.#account.options.transitionMs);
+    return [lower!.shardId, upper!.shardId];
+  }
+
+  /** Merges two shards whose hash ranges are neighbours; gives the child's id. */
+  mergeShards(streamName: string, shardId: string, adjacentShardId: string): string {
+    return this.#stream(streamName)
+      .merge(shardId, adjacentShardId, this.#account.now(), this.#account.options.transitionMs).shardId;
+  }
+
+  /** Ends a shard that gets no children (the service does that only with a deletion); puts to it then fail. */
+  closeShard(streamName: string, shardId: string): void {
+    this.#stream(streamName).close(shardId, this.#account.now());
+  }
+
+  /** Forgets a shard's records before a sequence number, as if their retention had passed. */
+  trim(streamName: string, shardId: string, beforeSequenceNumber: string): void {
+    const parsed = parseSequenceNumber(beforeSequenceNumber);
+    if (!parsed) throw invalidArgument(`${beforeSequenceNumber} is no sequence number of this server`);
+    this.#stream(streamName).readableShard(shardId, this.#account.now()).log.trim(parsed.ordinal);
+  }
+
+  /** Records put from now on are marked as encrypted, or no longer. */
+  setEncryption(streamName: string, encryptionType: "NONE" | "KMS"): void {
+    const stream = this.#stream(streamName);
+    stream.encryptionType = encryptionType;
+    stream.keyId = encryptionType === "KMS" ? "alias/aws/kinesis" : undefined;
+  }
+
+  /** Changes a stream's retention; what is older goes at once. */
+  setRetention(streamName: string, hours: number): void {
+    this.#stream(streamName).retentionHours = hours;
+  }
+
+  /** Switches limits on (true: AWS's), off (false) or sets them one by one. */
+  setLimits(limits: boolean | ShardLimits): void {
+    this.#account.limits = limitsOf(limits);
+  }
+
+  /** Replaces the accepted key pairs; undefined accepts everything. */
+  setCredentials(credentials: readonly LocalCredentials[] | undefined): void {
+    this.#service.credentials = credentials;
+  }
+
+  /** Lets something go wrong; see {@link Fault}. */
+  inject(fault: Fault): InjectedFault {
+    return this.#service.faults.inject(fault);
+  }
+
+  /** Ends all injected faults. */
+  clearFaults(): void {
+    this.#service.faults.clear();
+  }
+
+  /** Requests so far, in order of arrival. */
+  get requests(): readonly LoggedRequest[] {
+    return this.#service.log.entries;
+  }
+
+  /** The requests of one operation. */
+  calls(operation: string, filter: CallFilter = {}): LoggedRequest[] {
+    return this.requests.filter((request) =>
+      request.operation === operation &&
+      (filter.streamName === undefined || filter.streamName === request.streamName) &&
+      (filter.shardId === undefined || filter.shardId === request.shardId)
+    );
+  }
+
+  /** Forgets the requests so far. */
+  clearRequests(): void {
+    this.#service.log.clear();
+  }
+
+  #stream(name: string) {
+    return this.#account.find({ StreamName: name });
+  }
+
+  #openShard(streamName: string, shardId: string): Shard {
+    const shard = this.#stream(streamName).readableShard(shardId, this.#account.now());
+    if (shard.closedAt !== undefined) {
+      throw invalidArgument(`Shard ${shardId} of stream ${streamName} is closed: it takes no more records.`);
+    }
+    return shard;
+  }
+}
+
+/**
+ * Starts a Kinesis server in this process, on a loopback address: HTTP/1.1 and AWS's JSON protocol, streams in
+ * memory. Give its `url` to a client as endpoint, with `NodeHttpHandler` from `@smithy/node-http-handler` as
+ * requestHandler (the SDK's default speaks HTTP/2).
+ *
+ * @example
+ * const kinesis = await startLocalKinesis();
+ * kinesis.createStream("orders", { shards: 2 });
+ * kinesis.putRecord("orders", { partitionKey: "a", data: "hello" });
+ * await kinesis.close();
+ * @throws ConnectorError CONFIG_INVALID for a host that is not loopback or a port that is taken
+ */
+export async function startLocalKinesis(options: LocalKinesisOptions = {}): Promise<LocalKinesis> {
+  const clock = options.clock ?? localClock;
+  const account = new Account({
+    clock,
+    region: options.region ?? "us-east-1",
+    accountId: options.accountId ?? "000000000000",
+    shardLimit: options.shardLimit ?? 20_000,
+    transitionMs: options.transitionMs ?? 0,
+    iteratorLifeMs: options.iteratorLifeMs ?? 300_000,
+    maxRecordBytes: options.maxRecordBytes ?? 1024 * 1024,
+    retentionHours: options.retentionHours ?? 24,
+    emptyPageAtShardEnd: options.emptyPageAtShardEnd ?? false,
+  });
+  account.limits = limitsOf(options.limits ?? false);
+  const log = new RequestLog(options.requestLogSize ?? 10_000, clock);
+  const service = new KinesisService(account, log, options.credentials);
+  const host = options.host ?? "127.0.0.1";
+  const listener = await listenHttp1((request) => service.handle(request), { host, port: options.port ?? 0 });
+  const authority = host.includes(":") ? `[${host}]` : host;
+  return new LocalKinesis(service, listener, `http://${authority}:${listener.port}`);
+}
+
+function limitsOf(limits: boolean | ShardLimits): ShardLimits {
+  if (limits === true) return AWS_SHARD_LIMITS;
+  return limits === false ? {} : limits;
+}
+
+function storedRecords(shard: Shard): StoredRecord[] {
+  const page = shard.log.read(shard.log.first, Infinity, Infinity);
+  const records: {
+    Data: string;
+    PartitionKey: string;
+    SequenceNumber: string;
+    ApproximateArrivalTimestamp: number;
+    EncryptionType?: "KMS";
+  }[] = JSON.parse(`[${Buffer.concat(page.chunks).toString()}]`);
+  return records.map((record) => ({
+    shardId: shard.shardId,
+    sequenceNumber: record.SequenceNumber,
+    data: new Uint8Array(Buffer.from(record.Data, "base64")),
+    partitionKey: record.PartitionKey,
+    approximateArrivalTimestamp: Math.round(record.ApproximateArrivalTimestamp * 1000),
+    encryptionType: record.EncryptionType ?? "NONE",
+  }));
+}

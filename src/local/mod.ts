@@ -1,0 +1,19 @@
+// The public names of `kinesis-pulsar/local`: servers for trials and tests, without AWS and Pulsar.
+
+// Kinesis
+export { LocalKinesis, startLocalKinesis } from "./kinesis/local-kinesis.ts";
+export type {
+  CallFilter,
+  FillOptions,
+  LocalKinesisOptions,
+  LocalRecord,
+  PutPosition,
+  StoredRecord,
+} from "./kinesis/local-kinesis.ts";
+export type { CreateStreamOptions } from "./kinesis/account.ts";
+export type { LocalCredentials } from "./kinesis/access.ts";
+export type { Fault, InjectedFault } from "./kinesis/faults.ts";
+export { AWS_SHARD_LIMITS } from "./kinesis/limits.ts";
+export type { ShardLimits } from "./kinesis/limits.ts";
+export type { OperationName } from "./kinesis/operations/table.ts";
+export type { LoggedRequest } from "./kinesis/request-log.ts";
