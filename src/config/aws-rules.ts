@@ -1,0 +1,219 @@
+// The rules over several AWS keys: which stream, which regions and endpoints, which names.
+
+import { type KinesisArn, parseKinesisArn } from "./arn.ts";
+import type { CheckedSettings } from "./check.ts";
+import type { Findings } from "./findings.ts";
+import { toAwsName } from "./names.ts";
+import { isAwsName } from "./schema-aws.ts";
+import type { Settings } from "./schema.ts";
+import type { ServiceAccess } from "./types.ts";
+import type { Environment } from "./variables.ts";
+
+// What requests are signed with where all endpoints are given and no region is: emulators do not care.
+const ANY_REGION = "us-east-1";
+
+/** Stream, and region and endpoint of each service. */
+export interface AwsTargets {
+  readonly streamName: string;
+  readonly region: string;
+  readonly kinesis: ServiceAccess;
+  readonly leases: ServiceAccess;
+  readonly metrics: ServiceAccess;
+  readonly cloudwatch: Settings["metrics"]["cloudwatch"];
+}
+
+/** Applies design §4's rules for ARNs, regions and endpoints. */
+export function resolveAws(checked: CheckedSettings, env: Environment, findings: Findings): AwsTargets {
+  const { settings } = checked;
+  const arn = checkStreamArn(settings, findings);
+  checkConsumerArn(settings, arn, findings);
+  const streamName = settings.awsKinesisStreamName ?? arn?.streamName;
+  const isReported = (...path: string[]) => findings.isReported(path);
+  if (
+    streamName === undefined && !isReported("awsKinesisStreamName") && !isReported("kinesis", "streamArn")
+  ) {
+    findings.problem(
+      ["awsKinesisStreamName"],
+      " is missing: it names the stream to read (or give kinesis.streamArn)",
+    );
+  }
+
+  const region = settings.awsRegion ?? arn?.region ?? word(env["AWS_REGION"]) ??
+    word(env["AWS_DEFAULT_REGION"]);
+  const kinesisEndpoint = endpointOf(settings, "kinesis", "awsEndpoint", findings);
+  const dynamoEndpoint = endpointOf(settings, "leases", "dynamoEndpoint", findings);
+  const cloudwatchEndpoint = endpointOf(settings, "metrics", "cloudwatchEndpoint", findings);
+  const usesDynamo = settings.leases.store === "dynamodb";
+  const usesCloudWatch = settings.metrics.cloudwatch !== "none";
+  // Each service needs a region or an endpoint of its own; as in Java one missing endpoint makes the region required.
+  const lacking = [
+    settings.kinesis.region ?? kinesisEndpoint ? "" : "awsEndpoint",
+    !usesDynamo || (settings.leases.region ?? dynamoEndpoint) ? "" : "dynamoEndpoint",
+    !usesCloudWatch || (settings.metrics.region ?? cloudwatchEndpoint) ? "" : "cloudwatchEndpoint",
+  ].filter((key) => key !== "");
+  const related = [
+    "awsRegion",
+    "awsEndpoint",
+    "dynamoEndpoint",
+    "cloudwatchEndpoint",
+    "kinesis",
+    "leases",
+    "metrics",
+  ];
+  if (region === undefined && lacking.length > 0 && !related.some((key) => isReported(key))) {
+    findings.problem(
+      ["awsRegion"],
+      ` is missing: give the stream's AWS region, or set AWS_REGION, or give all three endpoints (${
+        lacking.join(", ")
+      } not given)`,
+    );
+  }
+  return {
+    streamName: streamName ?? "",
+    region: region ?? settings.kinesis.region ?? ANY_REGION,
+    kinesis: access(settings.kinesis.region ?? region, kinesisEndpoint),
+    leases: access(settings.leases.region ?? region, dynamoEndpoint),
+    metrics: access(settings.metrics.region ?? region, cloudwatchEndpoint),
+    // Metrics of an emulator's stream would go to, and be paid in, the real CloudWatch.
+    cloudwatch: kinesisEndpoint && !cloudwatchEndpoint ? "none" : settings.metrics.cloudwatch,
+  };
+}
+
+function access(region: string | undefined, endpoint: string | undefined): ServiceAccess {
+  return { region: region ?? ANY_REGION, ...endpoint === undefined ? {} : { endpoint } };
+}
+
+function word(value: string | undefined): string | undefined {
+  return value === undefined || value.trim() === "" ? undefined : value.trim();
+}
+
+function endpointOf(
+  settings: Settings,
+  table: "kinesis" | "leases" | "metrics",
+  flat: "awsEndpoint" | "dynamoEndpoint" | "cloudwatchEndpoint",
+  findings: Findings,
+): string | undefined {
+  const own = settings[table].endpoint;
+  const java = settings[flat];
+  if (own !== undefined && java !== undefined && own !== java) {
+    findings.problem([table, "endpoint"], ` is not the same as ${flat}: keep one of the two`);
+  }
+  return own ?? java;
+}
+
+function checkStreamArn(settings: Settings, findings: Findings): KinesisArn | undefined {
+  const { streamArn } = settings.kinesis;
+  if (streamArn === undefined) return undefined;
+  const arn = parseKinesisArn(streamArn);
+  if (arn === undefined || arn.consumerName !== undefined) {
+    const path = ["kinesis", "streamArn"];
+    findings.wrongValue(
+      path,
+      streamArn,
+      'an ARN like "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"',
+    );
+    return undefined;
+  }
+  const path = ["kinesis", "streamArn"];
+  if (settings.awsKinesisStreamName !== undefined && settings.awsKinesisStreamName !== arn.streamName) {
+    findings.problem(
+      path,
+      ` names the stream "${arn.streamName}", but awsKinesisStreamName is "${settings.awsKinesisStreamName}": keep one`,
+    );
+  }
+  for (
+    const [key, region] of [["awsRegion", settings.awsRegion], ["kinesis.region", settings.kinesis.region]]
+  ) {
+    if (region !== undefined && region !== arn.region) {
+      findings.problem(path, ` is in region "${arn.region}", but ${key} is "${region}": keep one`);
+    }
+  }
+  return arn;
+}
+
+function checkConsumerArn(settings: Settings, stream: KinesisArn | undefined, findings: Findings): void {
+  const { consumerArn, consumerName } = settings.kinesis;
+  if (consumerArn === undefined) return;
+  const path = ["kinesis", "consumerArn"];
+  const arn = parseKinesisArn(consumerArn);
+  if (arn?.consumerName === undefined) {
+    const example = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/name:1690000000";
+    findings.wrongValue(path, consumerArn, `an ARN like "${example}"`);
+    return;
+  }
+  const name = settings.awsKinesisStreamName ?? stream?.streamName;
+  if (stream ? arn.streamArn !== stream.streamArn : name !== undefined && arn.streamName !== name) {
+    findings.problem(path, ` is a consumer of the stream "${arn.streamName}", not of the one that is read`);
+  }
+  if (consumerName !== undefined && consumerName !== arn.consumerName) {
+    findings.problem(
+      path,
+      ` names the consumer "${arn.consumerName}", but kinesis.consumerName is "${consumerName}"`,
+    );
+  }
+}
+
+/** Names of AWS resources. */
+export interface AwsNames {
+  readonly leaseTable: string;
+  readonly consumerName: string;
+  readonly metricsNamespace: string;
+}
+
+/** The names of lease table, fan-out consumer and metrics namespace; says once what was changed in them. */
+export function resolveNames(settings: Settings, findings: Findings): AwsNames {
+  const { applicationName, leases, kinesis } = settings;
+  const name = toAwsName(applicationName);
+  const names = {
+    leaseTable: leases.table ?? name,
+    consumerName: kinesis.consumerName ?? name,
+    metricsNamespace: name,
+  };
+  if (!isAwsName(applicationName)) {
+    const uses = [
+      leases.table === undefined && leases.store === "dynamodb" ? "lease table" : "",
+      kinesis.consumerName === undefined ? "fan-out consumer" : "",
+      "metrics namespace",
+    ].filter((use) => use !== "");
+    const last = uses.pop()!;
+    findings.warn(
+      `applicationName "${applicationName}": AWS takes only letters, digits and _ . - in names, so ` +
+        `${uses.length === 0 ? last : `${uses.join(", ")} and ${last}`} ${
+          uses.length === 0 ? "is" : "are"
+        } ` +
+        `named "${name}" (leases.table and kinesis.consumerName override)`,
+    );
+  }
+  if (leases.store === "dynamodb" && leases.table === undefined && (name.length < 3 || name.length > 255)) {
+    findings.problem(
+      ["applicationName"],
+      ` gives the lease table's name "${name}", but DynamoDB takes 3 to 255 characters; set leases.table`,
+    );
+  }
+  if (kinesis.consumerName === undefined && name.length > 128) {
+    findings.problem(
+      ["applicationName"],
+      " is too long for a fan-out consumer's name (128 characters); set kinesis.consumerName",
+    );
+  }
+  return names;
+}
+
+/** Says where leases and metrics go when only Kinesis has an endpoint. */
+export function warnOfEndpoints(
+  settings: Settings,
+  targets: AwsTargets,
+  names: AwsNames,
+  findings: Findings,
+): void {
+  if (targets.kinesis.endpoint === undefined) return;
+  if (settings.leases.store === "dynamodb" && targets.leases.endpoint === undefined) {
+    findings.warn(
+      `awsEndpoint is set, but dynamoEndpoint is not: leases go to the table "${names.leaseTable}" of the real ` +
+        `DynamoDB in ${targets.leases.region}`,
+    );
+  }
+  if (settings.metrics.cloudwatch !== "none" && targets.metrics.endpoint === undefined) {
+    findings.warn("awsEndpoint is set, but cloudwatchEndpoint is not: no CloudWatch metrics are sent");
+  }
+}

@@ -1,0 +1,50 @@
+// Options of the documented configuration that this version does not do. They are refused by name, all at once,
+// never ignored: somebody who asks for encryption must not get a plain connection. Lines leave as features arrive.
+
+import { configError } from "./findings.ts";
+import type { Config } from "./types.ts";
+
+/** The one option that is accepted although this version does something else (Java's default is true). */
+export const FAN_OUT_BY_POLLING =
+  "useEnhancedFanOut = true: this version reads by polling instead; enhanced fan-out " +
+  "comes with a later one (useEnhancedFanOut = false takes this warning away)";
+
+/** Lines `file:line:column: key = value: …` of what this version does not do. */
+export function listNotYet(config: Config): string[] {
+  const { pulsar, leases, kinesis, metrics, given } = config;
+  const lines: string[] = [];
+  const refuse = (key: string, what: string) => {
+    const place = given[key] ?? "";
+    lines.push(`${place === "" ? "" : `${place}: `}${key}${what}: not yet in this version`);
+  };
+  if (pulsar.compression !== "none") refuse("pulsar.compression", ` = "${pulsar.compression}"`);
+  if (pulsar.auth.type !== "none") refuse("pulsar.auth", ` of type "${pulsar.auth.type}"`);
+  if (pulsar.tls !== undefined) refuse("pulsar.tls", "");
+  if (pulsar.serviceUrl.startsWith("pulsar+ssl:")) refuse("pulsar.serviceUrl", " with pulsar+ssl://");
+  if (pulsar.delivery !== "at-least-once") refuse("pulsar.delivery", ` = "${pulsar.delivery}"`);
+  if (pulsar.driver !== "builtin") refuse("pulsar.driver", ` = "${pulsar.driver}"`);
+  if (config.deadLetter !== undefined) refuse("deadLetter", "");
+  for (const index of config.hooks.keys()) {
+    const key = `hooks[${index}].onError`;
+    if (key in given && config.hooks[index]!.onError === "dead-letter") refuse(key, ' = "dead-letter"');
+  }
+  if (config.http !== undefined) refuse("http", "");
+  if ("metrics.cloudwatch" in given && metrics.cloudwatch !== "none") {
+    refuse("metrics.cloudwatch", ` = "${metrics.cloudwatch}"`);
+  }
+  if (leases.store === "file") refuse("leases.store", ' = "file"');
+  if (kinesis.consumerArn !== undefined) refuse("kinesis.consumerArn", " (enhanced fan-out)");
+  if (kinesis.http2) refuse("kinesis.http2", " = true");
+  return lines;
+}
+
+/**
+ * Refuses what this version does not do.
+ * @throws ConnectorError NOT_YET with all of it.
+ */
+export function refuseNotYet(config: Config): void {
+  const lines = listNotYet(config);
+  if (lines.length > 0) {
+    throw configError("NOT_YET", lines, "options that are not in this version yet", { file: config.source });
+  }
+}

@@ -1,0 +1,127 @@
+// The rules over Pulsar keys: topics, authentication, and what the delivery guarantees need.
+
+import type { CheckedSettings } from "./check.ts";
+import { resolveFile } from "./files.ts";
+import type { Findings } from "./findings.ts";
+import { fullTopicName } from "./names.ts";
+import type { KeyPath } from "./paths.ts";
+import type { Settings } from "./schema.ts";
+import type { Config } from "./types.ts";
+
+type Pulsar = Settings["pulsar"];
+
+/** The [pulsar] table with full topic and absolute files. */
+export function resolvePulsar(checked: CheckedSettings, findings: Findings): Config["pulsar"] {
+  const { pulsar } = checked.settings;
+  if (pulsar.serviceUrl === undefined && !findings.isReported(["pulsar", "serviceUrl"])) {
+    findings.problem(
+      ["pulsar", "serviceUrl"],
+      ' is missing: it says where Pulsar is, like "pulsar://localhost:6650"',
+    );
+  }
+  if (pulsar.topic === undefined && !findings.isReported(["pulsar", "topic"])) {
+    findings.problem(
+      ["pulsar", "topic"],
+      ' is missing: it names the topic that messages go to, like "orders"',
+    );
+  }
+  const topic = checkTopic(["pulsar", "topic"], pulsar.topic, findings);
+  checkAuth(pulsar.auth, findings);
+  checkUrl(pulsar, findings);
+  checkDelivery(checked.settings, topic, findings);
+  const { source } = findings;
+  return {
+    ...pulsar,
+    serviceUrl: pulsar.serviceUrl?.replace(/\/$/, "") ?? "",
+    topic: topic ?? "",
+    auth: withFiles(pulsar.auth, ["file", "keyFile", "certFile", "script"], source),
+    ...pulsar.tls === undefined
+      ? {}
+      : { tls: withFiles(pulsar.tls, ["caFile", "certFile", "keyFile"], source) },
+  };
+}
+
+/** The full name of a topic, if it is one. */
+export function checkTopic(path: KeyPath, name: string | undefined, findings: Findings): string | undefined {
+  if (name === undefined) return undefined;
+  const topic = fullTopicName(name);
+  if (topic === undefined) {
+    const allowed =
+      'a topic like "orders", "tenant/namespace/orders" or "persistent://tenant/namespace/orders"';
+    findings.wrongValue(path, name, allowed);
+  }
+  return topic;
+}
+
+function checkAuth(auth: Pulsar["auth"], findings: Findings): void {
+  const path = ["pulsar", "auth"];
+  if (findings.isReported(path)) return;
+  if (auth.type === "token") {
+    const sources = [auth.token, auth.file, auth.env, auth.script].filter((source) => source !== undefined);
+    if (sources.length !== 1) {
+      const fault = sources.length === 0 ? "has no token" : "has several sources of a token";
+      findings.problem(path, ` ${fault}: give exactly one of token, file, env and script`);
+    }
+  }
+  if (auth.type === "oauth2") {
+    const hasId = auth.clientId !== undefined;
+    const hasSecret = auth.clientSecret !== undefined;
+    if (hasId !== hasSecret || hasId === (auth.keyFile !== undefined)) {
+      findings.problem(path, " needs clientId and clientSecret, or keyFile instead of both");
+    }
+  }
+}
+
+function checkUrl(pulsar: Pulsar, findings: Findings): void {
+  const { serviceUrl, tls } = pulsar;
+  if (serviceUrl === undefined) return;
+  for (const host of serviceUrl.replace(/^[^/]*\/\//, "").replace(/\/$/, "").split(",")) {
+    const port = /:(\d+)$/.exec(host)?.[1];
+    if (
+      !/^([^:[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/.test(host) || Number(port ?? 1) > 65_535 || port === "0"
+    ) {
+      findings.problem(
+        ["pulsar", "serviceUrl"],
+        `: "${host}" must be a host, with a port of 1 to 65535 if any`,
+      );
+    }
+  }
+  if (tls !== undefined && serviceUrl.startsWith("pulsar://")) {
+    findings.problem(
+      ["pulsar", "tls"],
+      " is given, but pulsar.serviceUrl is not encrypted: write pulsar+ssl://",
+    );
+  }
+  if ((tls?.certFile === undefined) !== (tls?.keyFile === undefined)) {
+    findings.problem(["pulsar", "tls"], " needs certFile and keyFile together");
+  }
+}
+
+function checkDelivery(settings: Settings, topic: string | undefined, findings: Findings): void {
+  if (settings.pulsar.delivery !== "effectively-once") return;
+  const path = ["pulsar", "delivery"];
+  if (settings.leases.store === "memory") {
+    findings.problem(
+      path,
+      ' = "effectively-once" cannot work with leases.store = "memory": what was sent before a crash would be forgotten',
+    );
+  }
+  if (settings.pulsar.driver === "pulsar-client") {
+    findings.problem(
+      path,
+      ' = "effectively-once" cannot work with pulsar.driver = "pulsar-client", which is at-least-once only; use "builtin"',
+    );
+  }
+  if (topic?.startsWith("non-persistent:")) {
+    findings.problem(path, ' = "effectively-once" needs a persistent topic: brokers deduplicate no other');
+  }
+}
+
+function withFiles<T extends object>(table: T, keys: readonly string[], source: string | undefined): T {
+  return Object.fromEntries(
+    Object.entries(table).map(([key, value]) => [
+      key,
+      keys.includes(key) && typeof value === "string" ? resolveFile(value, source) : value,
+    ]),
+  ) as T;
+}
