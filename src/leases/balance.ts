@@ -2,7 +2,6 @@
 // taken at once, whoever has how many; children are taken too and wait for their parents.
 // Stealing from live workers for an even share will be decided here as well.
 
-import { ownerOf } from "./lease.ts";
 import { isAvailable, type Observations } from "./observation.ts";
 import type { Lease } from "./store.ts";
 
@@ -26,7 +25,7 @@ export interface TableView {
 export function leasesToTake(view: TableView, random: () => number): Lease[] {
   const free = view.leases.filter((lease) => {
     if (view.held.has(lease.leaseKey)) return false;
-    if (ownerOf(lease) === view.workerId) return true;
+    if (lease.leaseOwner === view.workerId && lease.checkpointOwner === undefined) return true;
     const observation = view.observations.get(lease.leaseKey);
     return observation !== undefined && isAvailable(observation, view.now, view.failoverTimeMs);
   });

@@ -17,7 +17,7 @@ export type Observations = ReadonlyMap<string, Observation>;
 /** What a scan adds to what was seen before. */
 export interface Observed {
   readonly observations: Observations;
-  /** Rows whose counter moved under the same owner since the scan before: that owner is alive. */
+  /** Rows that were written since the scan before and have an owner: it is alive. */
   readonly renewed: readonly Lease[];
 }
 
@@ -34,7 +34,7 @@ export function observe(previous: Observations, leases: readonly Lease[], seenAt
       observations.set(lease.leaseKey, before);
     } else {
       observations.set(lease.leaseKey, { counter: lease.leaseCounter, owner, since: seenAt });
-      if (before !== undefined && owner !== undefined && before.owner === owner) renewed.push(lease);
+      if (before !== undefined && owner !== undefined) renewed.push(lease);
     }
   }
   return { observations, renewed };

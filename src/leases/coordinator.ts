@@ -1,0 +1,355 @@
+// The leases of one worker: finds rows nobody works on, takes them, keeps them alive, deletes finished ones.
+// Owns the loops and the I/O; what to do is decided by the pure files beside it. A loop never dies unnoticed (G7):
+// what waiting does not cure goes to `onFault`.
+
+import type { Clock } from "../core/clock.ts";
+import { type ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type Logger, silentLogger } from "../core/log.ts";
+import type { ChildShard } from "../core/shard.ts";
+import { leasesToTake } from "./balance.ts";
+import { Bell } from "./bell.ts";
+import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
+import { byKey, reasonToKeep, type StreamIdentity, unfinishedParents } from "./lease.ts";
+import { childLeases } from "./new-leases.ts";
+import { expiresAt, type Observations, observe } from "./observation.ts";
+import { checkClientVersion, checkJavaFailoverTime, checkStream } from "./preflight.ts";
+import { RenewalLoop } from "./renewals.ts";
+import { forEachBounded, type OnLeaseThrottle, Retry } from "./retry.ts";
+import type { Lease, LeaseStore } from "./store.ts";
+import { type LeaseTimes, leaseTimes } from "./times.ts";
+
+/** Options of {@link LeaseCoordinator}. */
+export interface LeaseCoordinatorOptions {
+  /** Unique per process start: see `newWorkerId`. */
+  readonly workerId: string;
+  /** `leases.failoverTimeMs`. */
+  readonly failoverTimeMs: number;
+  /** An opened store: see `openLeaseTable`. */
+  readonly store: LeaseStore;
+  readonly stream: StreamIdentity;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Kinesis' clock, epoch milliseconds: the local one corrected by what its answers' dates say. */
+  readonly kinesisNow: () => number;
+  /** A shard may be processed from now on (after {@link LeaseCoordinator.waitForParents}). Never a finished one. */
+  readonly onAcquired: (held: HeldLease) => void;
+  /** A lease given to `onAcquired` is not ours any more and was not finished; its `lost` signal is aborted. */
+  readonly onLost: (held: HeldLease, loss: LeaseLoss) => void;
+  /** Something failed that waiting does not cure; the connector has to stop. */
+  readonly onFault: (error: ConnectorError) => void;
+  readonly onThrottle?: OnLeaseThrottle | undefined;
+}
+
+const PARALLEL_CALLS = 20;
+// A row that expires soon is not asked for more often than this.
+const SHORTEST_WATCH_MS = 100;
+
+/** Takes and keeps leases from {@link start} to {@link stop}. */
+export class LeaseCoordinator {
+  readonly #options: LeaseCoordinatorOptions;
+  readonly #times: LeaseTimes;
+  readonly #retry: Retry;
+  readonly #renewals: RenewalLoop;
+  /** Rings when something is worth a scan. */
+  readonly #scanBell: Bell;
+  /** Rings when rows were scanned or a shard was finished: parents may be done. */
+  readonly #newsBell: Bell;
+  readonly #held = new Map<string, HeldLease>();
+  /** When this worker first knew a held lease as finished, monotonic milliseconds. */
+  readonly #finishedSince = new Map<string, number>();
+  readonly #stopTaking = new AbortController();
+  readonly #stop = new AbortController();
+  #takeLoop: Promise<void> = Promise.resolve();
+  #renewLoop: Promise<void> = Promise.resolve();
+  #scanned: readonly Lease[] = [];
+  #observations: Observations = new Map();
+  #foreignItems = 0;
+  /** Rows were just created: an eventually consistent scan could miss them. */
+  #scanConsistently = false;
+
+  constructor(options: LeaseCoordinatorOptions) {
+    this.#options = options;
+    this.#times = leaseTimes(options.failoverTimeMs);
+    this.#retry = new Retry(options);
+    this.#scanBell = new Bell(options.clock);
+    this.#newsBell = new Bell(options.clock);
+    this.#renewals = new RenewalLoop({
+      clock: options.clock,
+      renewEveryMs: this.#times.renewEveryMs,
+      retry: this.#retry,
+      held: () => this.#held.values(),
+      onFault: options.onFault,
+    });
+  }
+
+  /** Starts taking and renewing; the first scan is made at once. */
+  start(): void {
+    const taking = this.#stopTaking.signal;
+    this.#takeLoop = Promise.all([
+      this.#guarded(() => this.#takeForEver(taking)),
+      this.#guarded(() => this.#cleanUpForEver(taking)),
+    ]).then(() => {});
+    this.#renewLoop = this.#guarded(() => this.#renewals.run(this.#stop.signal));
+  }
+
+  /** Takes no more leases; those it has stay alive, so that they can be drained. */
+  async stopTaking(): Promise<void> {
+    this.#stopTaking.abort();
+    await this.#takeLoop;
+  }
+
+  /** Ends all loops. Leases that were not released expire. */
+  async stop(): Promise<void> {
+    await this.stopTaking();
+    this.#stop.abort();
+    await this.#renewLoop;
+  }
+
+  /**
+   * Releases what is still held, finished shards included, and stops. To be called when nothing is in flight; tries
+   * for one failover time at most. Returns the shards whose release nobody confirmed: they expire.
+   */
+  async releaseAll(): Promise<string[]> {
+    await this.stopTaking();
+    const { clock, failoverTimeMs, log } = this.#options;
+    const limit = new AbortController();
+    const over = new AbortController();
+    const deadline = clock.sleep(failoverTimeMs, over.signal).then(() => limit.abort());
+    await forEachBounded([...this.#held.values()], PARALLEL_CALLS, async (held) => {
+      try {
+        await this.#retry.run(() => held.release(), limit.signal);
+      } catch (error) {
+        log.warn(`lease ${held.shardId} could not be released: ${toConnectorError(error).message}`);
+      }
+    });
+    over.abort();
+    await deadline;
+    await this.stop();
+    return [...this.#held.keys()];
+  }
+
+  /** Scans now instead of at the next interval. */
+  wake(): void {
+    this.#scanBell.ring();
+  }
+
+  /** The leases that are held now, finished ones included. */
+  held(): HeldLease[] {
+    return [...this.#held.values()];
+  }
+
+  /** All rows as the last scan saw them, own ones as they were last written. */
+  leases(): Lease[] {
+    return this.#scanned.map((row) => this.#held.get(row.leaseKey)?.lease ?? row);
+  }
+
+  /**
+   * Writes rows that do not exist yet and looks for them at once. Returns how many were new.
+   * Rejects with a ConnectorError that is not retryable, or with the signal's reason.
+   */
+  async createLeases(leases: readonly Lease[], signal: AbortSignal = this.#stop.signal): Promise<number> {
+    let created = 0;
+    await forEachBounded(leases, PARALLEL_CALLS, async (lease) => {
+      if (await this.#retry.run(() => this.#options.store.create(lease), signal)) created++;
+      signal.throwIfAborted();
+    });
+    this.#scanConsistently = true;
+    this.wake();
+    return created;
+  }
+
+  /**
+   * Writes the leases of a shard's children, before its SHARD_END is stored. "postponed": of a merge's parents one has
+   * no lease yet; nothing was written for that child, call again after a while.
+   */
+  async createChildLeases(
+    children: readonly ChildShard[],
+    signal: AbortSignal = this.#stop.signal,
+  ): Promise<"created" | "postponed"> {
+    const ids = new Set(children.flatMap((child) => [child.shardId, ...child.parentShardIds]));
+    const existing = await this.#read(ids, signal);
+    const decision = childLeases(children, (id) => existing.has(id), this.#options.stream);
+    if (decision.type === "postpone") {
+      this.#options.log.info(`children wait: parent ${decision.missingParent} has no lease yet`);
+      return "postponed";
+    }
+    await this.createLeases(decision.leases, signal);
+    return "created";
+  }
+
+  /**
+   * Resolves with true when all parents of a held shard are finished (or have no lease), with false when the lease
+   * was lost, released, or the coordinator stopped. Its last word is a consistent read (G2).
+   */
+  async waitForParents(held: HeldLease): Promise<boolean> {
+    const stop = this.#stopTaking.signal;
+    while (held.isAlive() && !stop.aborted) {
+      const version = this.#newsBell.version;
+      if (unfinishedParents(held.lease, byKey(this.leases())).length === 0) {
+        const parents = await this.#read(held.lease.parentShardIds, stop);
+        if (parents.size > 0) held.hasWaited();
+        if (unfinishedParents(held.lease, parents).length === 0) return held.isAlive() && !stop.aborted;
+      }
+      await this.#newsBell.wait(version, this.#times.scanEveryMs, stop, held.lost);
+    }
+    return false;
+  }
+
+  async #guarded(loop: () => Promise<void>): Promise<void> {
+    try {
+      await loop();
+    } catch (error) {
+      this.#options.onFault(toConnectorError(error));
+    }
+  }
+
+  async #takeForEver(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const version = this.#scanBell.version;
+      const delayMs = await this.#scanAndTake(signal);
+      await this.#scanBell.wait(version, delayMs, signal);
+    }
+  }
+
+  /** One round; returns when the next is due, in milliseconds. */
+  async #scanAndTake(signal: AbortSignal): Promise<number> {
+    const { store, clock, workerId, failoverTimeMs, stream } = this.#options;
+    const consistent = this.#scanConsistently;
+    this.#scanConsistently = false;
+    const scan = await this.#retry.run(() => store.scan({ signal, consistent }), signal);
+    if (scan === undefined) return 0;
+    const now = clock.monotonic();
+    checkStream(scan.leases, stream, store.tableName);
+    this.#mentionForeignItems(scan.foreignItems);
+    const { observations, renewed } = observe(this.#observations, scan.leases, now);
+    this.#observations = observations;
+    this.#scanned = scan.leases;
+    checkJavaFailoverTime(renewed, failoverTimeMs, store.tableName);
+    this.#newsBell.ring();
+
+    const view = {
+      leases: scan.leases,
+      observations,
+      now,
+      failoverTimeMs,
+      workerId,
+      held: new Set(this.#held.keys()),
+    };
+    let retryMs: number | undefined;
+    await forEachBounded(leasesToTake(view, clock.random), PARALLEL_CALLS, async (row) => {
+      if (retryMs !== undefined || signal.aborted) return;
+      try {
+        await this.#take(row);
+      } catch (error) {
+        // Not repeated blindly: it may have been applied. The next scan shows.
+        retryMs = await this.#retry.delayAfter(toConnectorError(error), 1);
+      }
+    });
+    return retryMs ?? this.#nextScanMs();
+  }
+
+  async #take(row: Lease): Promise<void> {
+    const { log, onAcquired } = this.#options;
+    const held = await takeLease(row, { ...this.#options, events: this.#events });
+    if (held === undefined) return;
+    this.#held.set(held.shardId, held);
+    this.#renewals.wake();
+    const from = row.leaseOwner === undefined ? "" : `, last held by ${row.leaseOwner}`;
+    if (held.isFinished) {
+      // Nothing to process, only to be cleaned up (kcl-compat §4.4).
+      this.#finishedSince.set(held.shardId, this.#options.clock.monotonic());
+      log.debug(`took the lease of finished shard ${held.shardId}${from}`);
+      return;
+    }
+    log.info(`took the lease of shard ${held.shardId} at ${held.lease.checkpoint.sequenceNumber}${from}`);
+    onAcquired(held);
+  }
+
+  readonly #events: HeldLeaseEvents = {
+    lost: (held, loss) => {
+      if (this.#held.get(held.shardId) !== held) return;
+      this.#forget(held);
+      this.wake();
+      if (held.isFinished) return;
+      const by = loss.owner === undefined ? "" : ` by ${loss.owner}`;
+      this.#options.log.warn(`lost the lease of shard ${held.shardId}: ${loss.reason}${by}`);
+      this.#options.onLost(held, loss);
+    },
+    finished: (held) => {
+      this.#finishedSince.set(held.shardId, this.#options.clock.monotonic());
+      this.#newsBell.ring();
+      this.wake();
+    },
+    released: (held) => {
+      if (this.#held.get(held.shardId) === held) this.#forget(held);
+    },
+  };
+
+  #forget(held: HeldLease): void {
+    this.#held.delete(held.shardId);
+    this.#finishedSince.delete(held.shardId);
+  }
+
+  #nextScanMs(): number {
+    const { watchEveryMs, scanEveryMs, failoverTimeMs } = this.#times;
+    const others = this.#scanned.filter((row) => !this.#held.has(row.leaseKey));
+    if (others.length === 0 && this.#scanned.length > 0) return scanEveryMs;
+    const now = this.#options.clock.monotonic();
+    const expiries = others.map((row) =>
+      expiresAt(this.#observations.get(row.leaseKey)!, failoverTimeMs) - now
+    );
+    const nextExpiry = expiries.reduce((a, b) => Math.min(a, b), Infinity);
+    return Math.min(watchEveryMs, Math.max(SHORTEST_WATCH_MS, nextExpiry + 1));
+  }
+
+  #mentionForeignItems(count: number): void {
+    if (count === this.#foreignItems) return;
+    this.#foreignItems = count;
+    this.#options.log.info(
+      `table "${this.#options.store.tableName}" has ${count} items that are no leases; ignored`,
+    );
+  }
+
+  /** Rows of these shards by consistent reads; the missing ones are missing. */
+  async #read(shardIds: Iterable<string>, signal: AbortSignal): Promise<ReadonlyMap<string, Lease>> {
+    const rows = new Map<string, Lease>();
+    await forEachBounded(shardIds, PARALLEL_CALLS, async (id) => {
+      const row = await this.#retry.run(() => this.#options.store.get(id), signal);
+      if (row !== undefined) rows.set(id, row);
+    });
+    return rows;
+  }
+
+  async #cleanUpForEver(signal: AbortSignal): Promise<void> {
+    const { clock, store } = this.#options;
+    for (;;) {
+      await clock.sleep(this.#times.cleanupEveryMs, signal);
+      if (signal.aborted) return;
+      await this.#retry.run(() => checkClientVersion(store, silentLogger), signal); // the start has warned
+      await this.#deleteFinished(signal);
+    }
+  }
+
+  async #deleteFinished(signal: AbortSignal): Promise<void> {
+    const { clock, store, log } = this.#options;
+    for (const [shardId, since] of [...this.#finishedSince]) {
+      const held = this.#held.get(shardId);
+      if (held === undefined || clock.monotonic() - since < this.#times.keepFinishedMs) continue;
+      const reason = reasonToKeep(held.lease, byKey(this.leases()));
+      if (reason !== undefined) {
+        log.debug(`the lease of finished shard ${shardId} stays: ${reason}`);
+        continue;
+      }
+      held.drop();
+      this.#forget(held);
+      try {
+        await this.#retry.run(() => store.delete(shardId), signal);
+        this.#scanned = this.#scanned.filter((row) => row.leaseKey !== shardId);
+        log.info(`deleted the lease of finished shard ${shardId}`);
+      } catch (error) {
+        // Only untidy: the row is taken again by the next scan and tried again later.
+        log.warn(`the lease of finished shard ${shardId} stays: ${toConnectorError(error).message}`);
+      }
+    }
+  }
+}

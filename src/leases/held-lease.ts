@@ -1,0 +1,270 @@
+// One lease that this worker holds. Invariants: its writes go out one after the other with one counter; it counts as
+// renewed only from the moment a write was SENT; once it is not alive it never is again, and writes nothing more.
+// (kcl-compat §3.2: conditions test the counter only, so two writes at once would take the lease from ourselves.)
+
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type Checkpoint, comparePositions } from "../core/position.ts";
+import { mayHaveBeenApplied } from "./errors.ts";
+import { isAtLatest, isFinished, ownerOf, type StreamIdentity } from "./lease.ts";
+import { toStartedAt } from "./new-leases.ts";
+import type { Lease, LeaseChange, LeaseStore } from "./store.ts";
+
+/** Why a lease is not ours any more. */
+export interface LeaseLoss {
+  /** Not renewed within the failover time; taken (or evicted) by somebody; its row is gone. */
+  readonly reason: "expired" | "taken" | "gone";
+  /** Who holds it now, if known. */
+  readonly owner?: string | undefined;
+}
+
+/** What a held lease tells its coordinator; never called from within {@link HeldLease.isAlive}. */
+export interface HeldLeaseEvents {
+  /** Once, unless it was released. */
+  lost(held: HeldLease, loss: LeaseLoss): void;
+  /** SHARD_END is stored. */
+  finished(held: HeldLease): void;
+  /** The owner is removed from its row. */
+  released(held: HeldLease): void;
+}
+
+/** What all leases of a worker share. */
+export interface HeldLeaseOptions {
+  readonly store: LeaseStore;
+  readonly clock: Clock;
+  readonly workerId: string;
+  readonly failoverTimeMs: number;
+  readonly events: HeldLeaseEvents;
+}
+
+/** Options of {@link takeLease}. */
+export interface TakeLeaseOptions extends HeldLeaseOptions {
+  readonly stream: StreamIdentity;
+  /** Kinesis' clock, epoch milliseconds. */
+  readonly kinesisNow: () => number;
+}
+
+/**
+ * Takes a scanned row on condition that its counter is still the same; `undefined` = somebody was faster.
+ * Rows of Java connectors get the stream's identity, and a LATEST row the time from which on nothing may be lost.
+ */
+export async function takeLease(row: Lease, options: TakeLeaseOptions): Promise<HeldLease | undefined> {
+  const previous = ownerOf(row);
+  const writesStartedAt = isAtLatest(row) && row.startedAt === undefined;
+  const sentAt = options.clock.monotonic();
+  const result = await options.store.update(row.leaseKey, row.leaseCounter, {
+    leaseOwner: options.workerId,
+    checkpointOwner: null,
+    ownerSwitched: previous !== undefined && previous !== options.workerId,
+    ...(row.streamArn === undefined ? { streamArn: options.stream.streamArn } : {}),
+    ...(row.streamCreatedAt === undefined ? { streamCreatedAt: options.stream.streamCreatedAt } : {}),
+    ...(writesStartedAt ? { startedAt: toStartedAt(options.kinesisNow()) } : {}),
+  });
+  if (!result.done) return undefined;
+  const first = isAtLatest(result.lease) && (row.leaseCounter === 0 || writesStartedAt);
+  return new HeldLease(result.lease, sentAt, first, options);
+}
+
+/** A shard that this worker may process, until it loses or releases it. Made by {@link takeLease}. */
+export class HeldLease {
+  readonly shardId: string;
+  readonly #options: HeldLeaseOptions;
+  readonly #lost = new AbortController();
+  #lease: Lease;
+  /** When the write by which the lease is ours was sent, monotonic milliseconds. */
+  #renewedAt: number;
+  /** When the oldest write was sent that nobody has answered: it may have been applied, or may still be. */
+  #unansweredSince: number | undefined;
+  #ended = false;
+  #connectLatestOnce: boolean;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(lease: Lease, sentAt: number, connectLatestOnce: boolean, options: HeldLeaseOptions) {
+    this.shardId = lease.leaseKey;
+    this.#lease = lease;
+    this.#renewedAt = sentAt;
+    this.#connectLatestOnce = connectLatestOnce;
+    this.#options = options;
+  }
+
+  /** The row as this worker last wrote it. */
+  get lease(): Lease {
+    return this.#lease;
+  }
+
+  /** Aborted soon after the lease was lost; not by a release. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** SHARD_END is stored: nothing is left to be read. */
+  get isFinished(): boolean {
+    return isFinished(this.#lease);
+  }
+
+  /**
+   * Whether the first connection is to be made at LATEST: this worker is the first that ever reads the shard.
+   * Otherwise a row at LATEST goes on AT_TIMESTAMP of `lease.startedAt` (design §6).
+   */
+  get connectLatestOnce(): boolean {
+    return this.#connectLatestOnce && isAtLatest(this.#lease);
+  }
+
+  /** When it stops being alive unless renewed, monotonic milliseconds. */
+  get expiresAt(): number {
+    return this.#renewedAt + this.#options.failoverTimeMs;
+  }
+
+  /** When the write was sent by which it counts as renewed, monotonic milliseconds. */
+  get renewedAt(): number {
+    return this.#renewedAt;
+  }
+
+  /** Whether this worker may still act for the shard (G5). Once false, false for ever. */
+  isAlive(): boolean {
+    if (this.#ended) return false;
+    if (this.#options.clock.monotonic() < this.expiresAt) return true;
+    this.#lose({ reason: "expired" });
+    return false;
+  }
+
+  /** Counts up. Rejects with a ConnectorError when nobody knows whether it did; then call again. */
+  renew(): Promise<"renewed" | "lost"> {
+    return this.#serially(async () => {
+      const written = await this.#write({}, () => true);
+      return written && this.isAlive() ? "renewed" : "lost";
+    });
+  }
+
+  /**
+   * Stores that everything at or before a position is done. The first one removes `startedAt`.
+   * Rejects with a ConnectorError (retryable: the same call may be repeated at any time, also when the first was
+   * applied after all). A position before the stored one is a defect of the caller (INTERNAL).
+   */
+  checkpoint(
+    checkpoint: Checkpoint,
+    options: { readonly childShardIds?: readonly string[] } = {},
+  ): Promise<"stored" | "lost"> {
+    return this.#serially(async () => {
+      if (!this.isAlive()) return "lost";
+      const children = options.childShardIds;
+      const order = comparePositions(checkpoint, this.#lease.checkpoint);
+      if (order < 0) throw this.#backwards(checkpoint);
+      if (order === 0 && (children === undefined || sameSet(children, this.#lease.childShardIds))) {
+        return "stored";
+      }
+      const change: LeaseChange = {
+        checkpoint,
+        ...(children === undefined ? {} : { childShardIds: children }),
+        ...(this.#lease.startedAt === undefined ? {} : { startedAt: null }),
+      };
+      const written = await this.#write(
+        change,
+        (row) =>
+          comparePositions(row.checkpoint, checkpoint) === 0 && row.startedAt === undefined &&
+          (children === undefined || sameSet(row.childShardIds, children)),
+      );
+      return written ? "stored" : "lost";
+    });
+  }
+
+  /**
+   * Gives the lease up: others may take it at once. To be called when nothing is in flight and the last checkpoint is
+   * stored; from then on it is not alive. Rejects with a ConnectorError; may be repeated.
+   */
+  release(): Promise<"released" | "lost"> {
+    return this.#serially(async () => {
+      if (this.lost.aborted || (!this.#ended && !this.isAlive())) return "lost";
+      this.#ended = true;
+      const evicted = await this.#options.store.evict(this.shardId, this.#options.workerId);
+      this.#options.events.released(this);
+      return evicted ? "released" : "lost";
+    });
+  }
+
+  /** The shard had to wait for its parents, so a LATEST start would skip what arrived meanwhile. */
+  hasWaited(): void {
+    this.#connectLatestOnce = false;
+  }
+
+  /** Forgets it without a word to anybody: its row is being deleted. */
+  drop(): void {
+    this.#ended = true;
+  }
+
+  /**
+   * One conditional write; after a failed condition whatever the row says. True = the row holds what was to be
+   * written, false = lost.
+   * @param holds whether a row has exactly the values of this change
+   */
+  async #write(change: LeaseChange, holds: (row: Lease) => boolean): Promise<boolean> {
+    const { store, clock } = this.#options;
+    for (;;) {
+      if (!this.isAlive()) return false;
+      const counter = this.#lease.leaseCounter;
+      const sentAt = clock.monotonic();
+      const since = this.#unansweredSince ??= sentAt;
+      try {
+        const result = await store.update(this.shardId, counter, change);
+        if (result.done) {
+          this.#adopt(result.lease, since);
+          return true;
+        }
+      } catch (thrown) {
+        const error = toConnectorError(thrown);
+        // A refusal is an answer; only silence leaves a write open.
+        if (since === sentAt && !mayHaveBeenApplied(error)) this.#unansweredSince = undefined;
+        throw error;
+      }
+      const row = await store.get(this.shardId);
+      if (row === undefined || ownerOf(row) !== this.#options.workerId || row.leaseCounter !== counter + 1) {
+        this.#lose(row === undefined ? { reason: "gone" } : { reason: "taken", owner: row.leaseOwner });
+        return false;
+      }
+      // An earlier write of ours arrived whose answer we never got.
+      this.#adopt(row, since);
+      if (holds(row)) return true;
+    }
+  }
+
+  #adopt(row: Lease, sentAt: number): void {
+    const nowFinished = isFinished(row) && !this.isFinished;
+    this.#lease = row;
+    this.#renewedAt = sentAt;
+    this.#unansweredSince = undefined;
+    if (nowFinished) this.#options.events.finished(this);
+  }
+
+  #lose(loss: LeaseLoss): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    // Later, because isAlive() is asked in the middle of a socket's write.
+    queueMicrotask(() => {
+      this.#lost.abort();
+      this.#options.events.lost(this, loss);
+    });
+  }
+
+  #backwards(checkpoint: Checkpoint): ConnectorError {
+    const { sequenceNumber, subSequenceNumber } = this.#lease.checkpoint;
+    return new ConnectorError(
+      `checkpoint ${checkpoint.sequenceNumber}/${checkpoint.subSequenceNumber} of shard ${this.shardId} is before ` +
+        `the stored ${sequenceNumber}/${subSequenceNumber}; a checkpoint never goes back`,
+      {
+        code: "INTERNAL",
+        where: { table: this.#options.store.tableName, shardId: this.shardId },
+      },
+    );
+  }
+
+  #serially<T>(task: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(task);
+    this.#queue = run.catch(() => {}); // the caller of this task hears of it, the next one need not
+    return run;
+  }
+}
+
+function sameSet(a: readonly string[], b: readonly string[]): boolean {
+  const set = new Set(a);
+  return set.size === new Set(b).size && b.every((value) => set.has(value));
+}

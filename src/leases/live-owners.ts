@@ -1,0 +1,57 @@
+// Who works on a table right now, for runs that want it for themselves. An owner is alive if one of its counters
+// moves while we look; dead owners' rows stand still.
+
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError } from "../core/errors.ts";
+import { ownerOf } from "./lease.ts";
+import { type Observations, observe } from "./observation.ts";
+import type { LeaseStore } from "./store.ts";
+
+/** Options of {@link liveOwners}. */
+export interface LiveOwnersOptions {
+  readonly store: LeaseStore;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** How long to look: one failover time. Milliseconds. */
+  readonly observeMs: number;
+}
+
+const LOOK_EVERY_MS = 500;
+
+/**
+ * Owners that are alive, with one lease of each. Looks until it has seen one, at most `observeMs`, and not at all when
+ * no row has an owner. An aborted signal ends it with what was seen. Rejects with ConnectorError, retryable ones too.
+ */
+export async function liveOwners(options: LiveOwnersOptions): Promise<ReadonlyMap<string, string>> {
+  const { store, clock, signal, observeMs } = options;
+  const alive = new Map<string, string>();
+  const end = clock.monotonic() + observeMs;
+  let seen: Observations = new Map();
+  while (!signal.aborted) {
+    const { leases } = await store.scan({ signal });
+    const { observations, renewed } = observe(seen, leases, clock.monotonic());
+    seen = observations;
+    for (const lease of renewed) alive.set(ownerOf(lease)!, lease.leaseKey);
+    const nobody = leases.every((lease) => ownerOf(lease) === undefined);
+    const left = end - clock.monotonic();
+    if (alive.size > 0 || nobody || left <= 0) break;
+    await clock.sleep(Math.min(LOOK_EVERY_MS, left), signal);
+  }
+  return alive;
+}
+
+/**
+ * Refuses a run that needs all leases while somebody else works on them.
+ * @throws ConnectorError LEASE_IN_USE
+ */
+export async function refuseLiveOwners(options: LiveOwnersOptions): Promise<void> {
+  const [first, ...more] = await liveOwners(options);
+  if (first === undefined) return;
+  const [owner, shardId] = first;
+  const others = more.length === 0 ? "" : ` and ${more.length} more`;
+  throw new ConnectorError(
+    `worker "${owner}"${others} is reading with the lease table "${options.store.tableName}" (it renewed the lease of ` +
+      `${shardId} just now); stop it first, or choose another applicationName for this run`,
+    { code: "LEASE_IN_USE", where: { table: options.store.tableName, shardId } },
+  );
+}
