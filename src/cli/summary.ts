@@ -1,0 +1,79 @@
+// What a configuration would do, in a few lines for a person.
+
+import type { Config } from "../config/mod.ts";
+import { hideUserInfo } from "../config/mod.ts";
+
+/** The lines that `validate` prints. */
+export function summary(config: Config): string {
+  const { pulsar } = config;
+  const rows: [string, string][] = [
+    ["stream", `${config.awsKinesisStreamName} (${place(config.kinesis)})`],
+    ["application", config.applicationName],
+    ["start", start(config)],
+    ["reading", reading(config)],
+    ["leases", leases(config)],
+    ["credentials", credentials(config)],
+    ["topic", pulsar.topic],
+    [
+      "pulsar",
+      `${pulsar.serviceUrl}, ${pulsar.delivery}, driver ${pulsar.driver}, authentication ${pulsar.auth.type}`,
+    ],
+    ["hooks", config.hooks.length === 0 ? "none: records are copied as they are" : hooks(config)],
+    ["checkpoints", `every ${config.checkpointInterval} ms`],
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(14)}${hideUserInfo(value)}`).join("\n");
+}
+
+function place(access: { readonly region: string; readonly endpoint?: string | undefined }): string {
+  return access.endpoint === undefined ? access.region : `${access.region} at ${access.endpoint}`;
+}
+
+function start(config: Config): string {
+  const { initialPositionInStream, startAtTime } = config;
+  const first = {
+    LATEST: "LATEST: records that arrive after the first start",
+    TRIM_HORIZON: "TRIM_HORIZON: the oldest record that the stream keeps",
+    AT_TIMESTAMP: `AT_TIMESTAMP: ${startAtTime === undefined ? "" : new Date(startAtTime).toISOString()}`,
+  }[initialPositionInStream];
+  const unused = startAtTime !== undefined && initialPositionInStream !== "AT_TIMESTAMP"
+    ? " (startAtTime is for AT_TIMESTAMP only and is not used)"
+    : "";
+  return `${first}; a shard with a checkpoint goes on from there${unused}`;
+}
+
+// Prices differ by region and change: what is paid for is said, not how much.
+function reading(config: Config): string {
+  if (!config.useEnhancedFanOut) {
+    return "polling, which AWS does not charge for; shared with other readers of the stream";
+  }
+  return `polling for now (see the warning); enhanced fan-out, as consumer "${config.consumerName}", will cost: AWS ` +
+    "charges for each shard-hour and each GB read (useEnhancedFanOut = false: polling, without these costs)";
+}
+
+function leases(config: Config): string {
+  const { store, failoverTimeMs } = config.leases;
+  if (store === "memory") return "in memory: for one process, and forgotten when it ends";
+  if (store === "file") return "in a file: for one process";
+  return `DynamoDB table "${config.leaseTable}" (${
+    place(config.leases)
+  }), failover after ${failoverTimeMs} ms`;
+}
+
+function credentials({ awsCredentials }: Config): string {
+  switch (awsCredentials.type) {
+    case "default":
+      return "the AWS SDK's default chain";
+    case "static":
+      return `keys from awsCredentialPluginParam${
+        awsCredentials.sessionToken === undefined ? "" : ", with session token"
+      }`;
+    case "assume-role":
+      return `the role ${awsCredentials.roleArn}, taken on with the AWS SDK's default chain`;
+    case "script":
+      return `the script ${awsCredentials.path}`;
+  }
+}
+
+function hooks(config: Config): string {
+  return config.hooks.map((hook) => `${hook.path} (onError ${hook.onError})`).join(`\n${" ".repeat(14)}`);
+}
