@@ -198,7 +198,9 @@ export class Entry {
   /** Takes out the messages that `keep` refuses; the frame, if any, has to be sealed anew. */
   retain(keep: (index: number) => boolean): void {
     if (this.#count === 1) { // sealed as a plain message: its own metadata is overwritten
-      if (!keep(0)) this.#count = 0;
+      if (keep(0)) return;
+      this.#count = 0;
+      this.#end = this.#start;
       return;
     }
     const ends = this.#messageEnds();

@@ -1,0 +1,62 @@
+// Connections by broker: one per address that is dialled and broker that is meant (they differ behind a proxy).
+// Whoever asks for a broker that is just being connected waits for the same attempt.
+
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import { addressText, type BrokerAddress } from "./service-url.ts";
+
+/** A broker and the way to it. */
+export interface BrokerTarget {
+  /** Where to dial: the broker itself, or a proxy. */
+  readonly dial: BrokerAddress;
+  /** The broker behind the proxy. */
+  readonly behindProxy?: BrokerAddress | undefined;
+}
+
+/** What all connections of a pool share. */
+export interface PoolOptions extends Omit<ConnectionOptions, "address" | "proxyTo" | "onClosed"> {
+  /** A connection was refused for a reason that trying again does not cure. */
+  readonly onRefused: (error: ConnectorError) => void;
+}
+
+/** One per sink. */
+export class ConnectionPool {
+  readonly #options: PoolOptions;
+  readonly #connections = new Map<string, Promise<Connection>>();
+  readonly #closing = new AbortController();
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  /** The connection to a broker, new or not. Rejects as {@link Connection.open}. */
+  get(target: BrokerTarget): Promise<Connection> {
+    const proxyTo = target.behindProxy && addressText(target.behindProxy);
+    const key = `${target.dial.tls} ${addressText(target.dial)} ${proxyTo ?? ""}`;
+    const known = this.#connections.get(key);
+    if (known !== undefined) return known;
+    const forget = (): void => {
+      if (this.#connections.get(key) === opening) this.#connections.delete(key);
+    };
+    const opening = Connection.open(
+      { ...this.#options, address: target.dial, proxyTo, onClosed: forget },
+      this.#closing.signal,
+    );
+    this.#connections.set(key, opening);
+    opening.catch((error: unknown) => {
+      forget();
+      const refused = toConnectorError(error);
+      if (!refused.retryable && !this.#closing.signal.aborted) this.#options.onRefused(refused);
+    });
+    return opening;
+  }
+
+  /** Closes all connections and attempts. */
+  async close(): Promise<void> {
+    const closed = new ConnectorError("the Pulsar sink is closed", { code: "PULSAR_UNREACHABLE" });
+    this.#closing.abort(closed);
+    for (const opening of await Promise.allSettled(this.#connections.values())) {
+      if (opening.status === "fulfilled") opening.value.close(closed);
+    }
+  }
+}

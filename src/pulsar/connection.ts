@@ -1,0 +1,322 @@
+// One connection to a broker: handshake, keepalive, requests and their answers, and the order of writing.
+// Invariants: a frame of a producer is asked for only when the socket has no unsent bytes (G5), so that what a
+// producer checks before handing it over is still true when the bytes leave; commands, PONG first of all, do not
+// queue behind frames that were not asked for yet; what cannot be understood closes the connection.
+
+import type { Buffer } from "node:buffer";
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { AuthSupplier } from "./auth.ts";
+import { brokerError, unreachable } from "./errors.ts";
+import { Keepalive } from "./keepalive.ts";
+import { RequestTable } from "./requests.ts";
+import { addressText, type BrokerAddress } from "./service-url.ts";
+import type { Transport, TransportFactory } from "./transport.ts";
+import type { Command, CommandFields, CommandName, CommandOf } from "./wire/commands.ts";
+import {
+  commandType,
+  decodeCommand,
+  DEFAULT_MAX_MESSAGE_SIZE,
+  encodeCommand,
+  FRAME_PADDING,
+} from "./wire/frames.ts";
+import { readReceipt, type Receipt, SEND_RECEIPT_TYPE } from "./wire/receipt.ts";
+import { FrameSplitter } from "./wire/splitter.ts";
+
+/** The protocol's version that we speak: 20 brought TOPIC_MIGRATED. */
+const PROTOCOL_VERSION = 20;
+
+/** The most that is given to an empty socket at once: enough for its buffer, little to be outdated by a lost lease. */
+const WRITE_BYTES = 512 * 1024;
+
+/** A producer as its connection sees it. */
+export interface ProducerPort {
+  readonly producerId: number;
+  /** The next frame to write, if any: it is given to an empty socket right after. */
+  takeFrame(connection: Connection): Buffer | undefined;
+  receipt(sequenceId: number, isDuplicate: boolean): void;
+  sendError(error: CommandOf<"SEND_ERROR">): void;
+  closedByBroker(command: CommandOf<"CLOSE_PRODUCER">): void;
+  migrated(command: CommandOf<"TOPIC_MIGRATED">): void;
+  connectionLost(error: ConnectorError): void;
+}
+
+/** What a connection needs. */
+export interface ConnectionOptions {
+  /** Where to dial. */
+  readonly address: BrokerAddress;
+  /** host:port of the broker behind the dialled proxy. */
+  readonly proxyTo?: string | undefined;
+  readonly transport: TransportFactory;
+  readonly auth: AuthSupplier;
+  readonly clientVersion: string;
+  readonly clock: Clock;
+  /** For connecting and handshake together, milliseconds. */
+  readonly connectTimeoutMs: number;
+  /** Milliseconds between PINGs; twice that without an answer closes. */
+  readonly keepAliveMs: number;
+  readonly requestTimeoutMs: number;
+  /** Closed when unused so long, milliseconds. */
+  readonly idleMs: number;
+  /** After the handshake, once. */
+  readonly onClosed: (error: ConnectorError) => void;
+  /** A receipt's listener threw: a defect of this program. */
+  readonly onDefect: (error: ConnectorError) => void;
+}
+
+/** See the file's header. Made by {@link Connection.open}. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #splitter = new FrameSplitter((frame) => this.#onFrame(frame));
+  readonly #producers = new Map<number, ProducerPort>();
+  /** Producers that may have frames, the longest waiting first. */
+  readonly #writers = new Set<ProducerPort>();
+  readonly #requests: RequestTable;
+  readonly #keepalive: Keepalive;
+  readonly #receipt: Receipt = { producerId: 0, sequenceId: 0, ledgerId: 0 };
+  #transport: Transport | undefined;
+  #handshake: { resolve(): void; reject(error: ConnectorError): void } | undefined;
+  #unflushed = 0;
+  #closedBy: ConnectorError | undefined;
+  /** Largest message this broker takes. */
+  maxMessageSize: number = DEFAULT_MAX_MESSAGE_SIZE;
+
+  /** Connects and shakes hands. Rejects with PULSAR_UNREACHABLE, PULSAR_NOT_AUTHORIZED or PULSAR_PROTOCOL. */
+  static async open(options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
+    const connection = new Connection(options);
+    await connection.#open(signal);
+    return connection;
+  }
+
+  private constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#requests = new RequestTable(options.clock, options.requestTimeoutMs, this.name);
+    this.#keepalive = new Keepalive({
+      clock: options.clock,
+      everyMs: options.keepAliveMs,
+      idleMs: options.idleMs,
+      inUse: () => this.#producers.size > 0 || this.#requests.size > 0,
+      ping: () => this.send("PING", {}),
+      lost: (why) => this.close(unreachable(options.address, why, "lost")),
+    });
+  }
+
+  /** The broker's address, for logs. */
+  get name(): string {
+    const address = addressText(this.#options.address);
+    return this.#options.proxyTo === undefined ? address : `${this.#options.proxyTo} via ${address}`;
+  }
+
+  /** Why it cannot be used any more. */
+  get closedBy(): ConnectorError | undefined {
+    return this.#closedBy;
+  }
+
+  /** From now on the producer hears what is for it. Before PRODUCER is sent. */
+  register(producer: ProducerPort): void {
+    this.#producers.set(producer.producerId, producer);
+  }
+
+  /** It hears nothing more. */
+  unregister(producer: ProducerPort): void {
+    if (this.#producers.get(producer.producerId) === producer) this.#producers.delete(producer.producerId);
+    this.#writers.delete(producer);
+  }
+
+  /** The producer has frames: it is asked for them when its turn comes. */
+  wantsToWrite(producer: ProducerPort): void {
+    this.#writers.add(producer);
+    this.#pump();
+  }
+
+  /** Writes a command at once. */
+  send<N extends CommandName>(name: N, fields: CommandFields<N>): void {
+    if (this.#closedBy === undefined) this.#write([encodeCommand(name, fields)]);
+  }
+
+  /** Sends a request; the answer is the command with the same request id. Rejects with what ERROR says. */
+  request<N extends CommandName>(
+    name: N,
+    fields: CommandFields<N> & { readonly requestId: number; readonly topic?: string },
+  ): Promise<Command> {
+    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
+    const answer = this.#requests.expect(fields.requestId, name, fields.topic);
+    this.send(name, fields);
+    return answer;
+  }
+
+  /** Closes at once; producers and requests learn why. */
+  close(error: ConnectorError): void {
+    if (this.#closedBy !== undefined) return;
+    this.#closedBy = error;
+    this.#transport?.destroy();
+    this.#keepalive.stop();
+    this.#requests.fail(error);
+    const producers = [...this.#producers.values()];
+    this.#producers.clear();
+    this.#writers.clear();
+    if (this.#handshake !== undefined) this.#handshake.reject(error);
+    else this.#options.onClosed(error);
+    for (const producer of producers) producer.connectionLost(error);
+  }
+
+  async #open(signal: AbortSignal): Promise<void> {
+    const { address, transport, auth, clock, connectTimeoutMs } = this.#options;
+    const timer = new AbortController();
+    const opening = AbortSignal.any([signal, timer.signal]);
+    void clock.sleep(connectTimeoutMs, opening).then(() => {
+      if (!opening.aborted) timer.abort(new Error(`no connection within ${connectTimeoutMs} ms`));
+    });
+    try {
+      const authData = await auth.authData();
+      this.#transport = await transport(address, {
+        data: (chunk) => this.#onData(chunk),
+        closed: (reason) => this.close(unreachable(address, reason, "lost")),
+      }, opening);
+      await new Promise<void>((resolve, reject) => {
+        this.#handshake = { resolve, reject };
+        opening.addEventListener("abort", () => reject(opening.reason), { once: true });
+        opening.throwIfAborted();
+        this.send("CONNECT", {
+          clientVersion: this.#options.clientVersion,
+          protocolVersion: PROTOCOL_VERSION,
+          authMethodName: auth.method,
+          authData,
+          proxyToBrokerUrl: this.#options.proxyTo,
+          featureFlags: { supportsAuthRefresh: true },
+        });
+      });
+      this.#handshake = undefined;
+      if (this.#closedBy !== undefined) throw this.#closedBy; // right behind CONNECTED
+      this.#keepalive.start();
+    } catch (cause) {
+      this.#handshake = undefined;
+      this.#closedBy ??= cause instanceof ConnectorError ? cause : unreachable(address, cause);
+      this.#transport?.destroy();
+      throw this.#closedBy;
+    } finally {
+      timer.abort();
+    }
+  }
+
+  /** Whenever the socket is empty: what waits, up to WRITE_BYTES, producer after producer. */
+  #pump(): void {
+    if (this.#unflushed > 0 || this.#writers.size === 0 || this.#closedBy !== undefined) return;
+    const frames: Buffer[] = [];
+    let bytes = 0;
+    for (const producer of this.#writers) {
+      this.#writers.delete(producer);
+      for (let frame = producer.takeFrame(this); frame !== undefined; frame = producer.takeFrame(this)) {
+        frames.push(frame);
+        bytes += frame.length;
+        if (bytes < WRITE_BYTES) continue;
+        this.#writers.add(producer); // to the end of the line
+        this.#write(frames);
+        return;
+      }
+    }
+    if (frames.length > 0) this.#write(frames);
+  }
+
+  #write(frames: readonly Buffer[]): void {
+    this.#unflushed++;
+    this.#transport?.write(frames, this.#flushed);
+  }
+
+  readonly #flushed = (): void => {
+    if (--this.#unflushed > 0) return;
+    try {
+      this.#pump();
+    } catch (error) {
+      this.#defect(error);
+    }
+  };
+
+  #onData(chunk: Uint8Array): void {
+    if (this.#closedBy !== undefined) return;
+    try {
+      this.#splitter.push(chunk);
+    } catch (error) {
+      if (error instanceof ConnectorError && error.code === "PULSAR_PROTOCOL") {
+        this.close(this.#broken(error));
+      } else this.#defect(error);
+    }
+  }
+
+  /** During the handshake it is no Pulsar broker at all, which waiting does not cure. */
+  #broken(error: ConnectorError): ConnectorError {
+    const where = this.#handshake === undefined
+      ? `lost the broker ${this.name}`
+      : `${this.name} is no Pulsar broker (is this the port of its binary protocol, 6650 by default?)`;
+    return new ConnectorError(`${where}: ${error.message}`, {
+      code: "PULSAR_PROTOCOL",
+      retryable: this.#handshake === undefined,
+      cause: error,
+    });
+  }
+
+  #defect(error: unknown): void {
+    const defect = toConnectorError(error);
+    this.close(defect);
+    this.#options.onDefect(defect);
+  }
+
+  #onFrame(frame: Buffer): void {
+    if (this.#closedBy !== undefined) return;
+    if (commandType(frame) === SEND_RECEIPT_TYPE) {
+      this.#keepalive.heard();
+      const receipt = this.#receipt;
+      readReceipt(frame, receipt);
+      this.#producers.get(receipt.producerId)?.receipt(receipt.sequenceId, receipt.ledgerId === -1);
+      return;
+    }
+    const command = decodeCommand(frame);
+    if (command?.name !== "PING") this.#keepalive.heard();
+    if (command !== undefined) this.#onCommand(command);
+  }
+
+  #onCommand(command: Command): void {
+    switch (command.name) {
+      case "PING":
+        return this.send("PONG", {});
+      case "CONNECTED":
+        if ((command.maxMessageSize ?? 0) > 0) this.maxMessageSize = command.maxMessageSize!;
+        this.#splitter.maxFrameSize = this.maxMessageSize + FRAME_PADDING;
+        return this.#handshake?.resolve();
+      case "AUTH_CHALLENGE":
+        void this.#answerChallenge();
+        return;
+      case "SEND_ERROR":
+        return this.#producers.get(command.producerId)?.sendError(command);
+      case "CLOSE_PRODUCER":
+        return this.#producers.get(command.producerId)?.closedByBroker(command);
+      case "TOPIC_MIGRATED":
+        if (command.resourceType === 0) this.#producers.get(command.resourceId)?.migrated(command);
+        return;
+      case "ERROR": {
+        const { error, message, requestId } = command;
+        if (this.#handshake !== undefined) {
+          return this.close(brokerError(error, message, { operation: "CONNECT", broker: this.name }));
+        }
+        return this.#requests.refuse(requestId, error, message);
+      }
+      case "SUCCESS":
+      case "PRODUCER_SUCCESS":
+      case "PARTITIONED_METADATA_RESPONSE":
+      case "LOOKUP_RESPONSE":
+        return this.#requests.answer(command.requestId, command);
+      default: // not for a producer
+    }
+  }
+
+  /** At once, also while frames wait: a broker closes a connection whose credentials ran out. */
+  async #answerChallenge(): Promise<void> {
+    const { auth, clientVersion, address } = this.#options;
+    try {
+      const response = { authMethodName: auth.method, authData: await auth.authData() };
+      this.send("AUTH_RESPONSE", { clientVersion, response, protocolVersion: PROTOCOL_VERSION });
+    } catch (error) {
+      this.close(unreachable(address, error, "no fresh credentials for"));
+    }
+  }
+}

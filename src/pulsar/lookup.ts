@@ -1,0 +1,132 @@
+// Asks a service URL where topics are: how many partitions, and which broker serves one. Hosts of the URL take
+// turns, starting at a random one; hosts that do not answer are skipped.
+
+import { ConnectorError, messageOf } from "../core/errors.ts";
+import type { Connection } from "./connection.ts";
+import type { BrokerTarget, ConnectionPool } from "./connection-pool.ts";
+import { brokerError } from "./errors.ts";
+import type { ClientIds } from "./ids.ts";
+import { type BrokerAddress, parseServiceUrl } from "./service-url.ts";
+import {
+  type Command,
+  type CommandName,
+  type CommandOf,
+  LOOKUP_CONNECT,
+  LOOKUP_FAILED,
+  METADATA_FAILED,
+} from "./wire/commands.ts";
+import { protocolError } from "./wire/protobuf.ts";
+
+/** As in other clients: more redirects are a loop. */
+const MAX_REDIRECTS = 20;
+
+/** What a lookup needs. */
+export interface LookupOptions {
+  readonly serviceUrl: string;
+  readonly pool: ConnectionPool;
+  readonly ids: ClientIds;
+  /** Which of a broker's addresses to ask for. */
+  readonly listenerName?: string | undefined;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** One service URL's lookups. */
+export class Lookup {
+  readonly #options: LookupOptions;
+  readonly #hosts: readonly BrokerAddress[];
+  #turn: number;
+
+  /** Throws CONFIG_INVALID for a broken service URL. */
+  constructor(options: LookupOptions) {
+    this.#options = options;
+    this.#hosts = parseServiceUrl(options.serviceUrl);
+    this.#turn = Math.floor(options.random() * this.#hosts.length);
+  }
+
+  /** Number of partitions; 0 for a topic without. May create the topic. */
+  async partitions(topic: string): Promise<number> {
+    const { connection } = await this.#service();
+    const requestId = this.#options.ids.nextRequestId();
+    const answer = await connection.request("PARTITIONED_METADATA", { topic, requestId });
+    const metadata = expect(answer, "PARTITIONED_METADATA_RESPONSE");
+    if (metadata.response === METADATA_FAILED || metadata.error !== undefined) {
+      throw brokerError(metadata.error, metadata.message ?? "", {
+        operation: "PARTITIONED_METADATA",
+        topic,
+        broker: connection.name,
+      });
+    }
+    return metadata.partitions ?? 0;
+  }
+
+  /** A connection to the broker that serves a concrete topic. */
+  async broker(topic: string): Promise<Connection> {
+    let { connection, dial } = await this.#service();
+    let authoritative = false;
+    for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+      const answer: Command = await connection.request("LOOKUP", {
+        topic,
+        requestId: this.#options.ids.nextRequestId(),
+        authoritative,
+        advertisedListenerName: this.#options.listenerName,
+      });
+      const found: CommandOf<"LOOKUP_RESPONSE"> = expect(answer, "LOOKUP_RESPONSE");
+      if (found.response === LOOKUP_FAILED || found.error !== undefined) {
+        const at = { operation: "LOOKUP", topic, broker: connection.name };
+        throw brokerError(found.error, found.message ?? "", at);
+      }
+      const target = this.#target(found, dial, topic);
+      connection = await this.#options.pool.get(target);
+      if (found.response === LOOKUP_CONNECT) return connection;
+      dial = target.dial;
+      authoritative = found.authoritative;
+    }
+    throw new ConnectorError(
+      `the brokers send the lookup of topic ${topic} around in a circle (${MAX_REDIRECTS} redirects); it is tried again`,
+      { code: "PULSAR_UNAVAILABLE", retryable: true, where: { topic, operation: "LOOKUP" } },
+    );
+  }
+
+  /** A connection to a broker that another broker named. */
+  assigned(url: string): Promise<Connection> {
+    return this.#options.pool.get({ dial: parseServiceUrl(url)[0]! });
+  }
+
+  #target(found: CommandOf<"LOOKUP_RESPONSE">, dialled: BrokerAddress, topic: string): BrokerTarget {
+    const url = dialled.tls ? found.brokerServiceUrlTls : found.brokerServiceUrl;
+    if (!url) {
+      throw new ConnectorError(
+        `the broker of topic ${topic} has no ${dialled.tls ? "TLS" : "plain"} address: ` +
+          `use a service URL with ${dialled.tls ? "pulsar://" : "pulsar+ssl://"}, or configure the broker`,
+        { code: "PULSAR_REFUSED", where: { topic, operation: "LOOKUP" } },
+      );
+    }
+    const broker = parseServiceUrl(url)[0]!;
+    return found.proxyThroughServiceUrl ? { dial: dialled, behindProxy: broker } : { dial: broker };
+  }
+
+  /** A connection to the next host that answers. */
+  async #service(): Promise<{ connection: Connection; dial: BrokerAddress }> {
+    const failures: ConnectorError[] = [];
+    for (let tries = 0; tries < this.#hosts.length; tries++) {
+      const dial = this.#hosts[this.#turn++ % this.#hosts.length]!;
+      try {
+        return { connection: await this.#options.pool.get({ dial }), dial };
+      } catch (error) {
+        if (!(error instanceof ConnectorError) || !error.retryable) throw error;
+        failures.push(error);
+      }
+    }
+    if (failures.length === 1) throw failures[0]!;
+    throw new ConnectorError(
+      `no host of ${this.#options.serviceUrl} answers: ${failures.map(messageOf).join("; ")}`,
+      { code: "PULSAR_UNREACHABLE", retryable: true, cause: failures[0] },
+    );
+  }
+}
+
+function expect<N extends CommandName>(answer: Command, name: N): CommandOf<N> {
+  if (answer.name !== name) throw protocolError(`${answer.name} where ${name} was expected`);
+  return answer as CommandOf<N>;
+}
