@@ -236,7 +236,7 @@ export class LeaseCoordinator {
       held: new Set(this.#held.keys()),
     };
     let retryMs: number | undefined;
-    await forEachBounded(leasesToTake(view, clock.random), PARALLEL_CALLS, async (row) => {
+    await forEachBounded(leasesToTake(view, () => clock.random()), PARALLEL_CALLS, async (row) => {
       if (retryMs !== undefined || signal.aborted) return;
       try {
         await this.#take(row);

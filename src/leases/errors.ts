@@ -68,8 +68,7 @@ export function toConnectorError(error: unknown, request: DynamoDbRequest): Conn
     return make(
       "ACCESS_DENIED",
       false,
-      `${what} was refused: the credentials lack the permission ${action} on table "${request.table}"; ` +
-        `allow it in their IAM policy (${words})`,
+      `${what} was refused: the credentials lack the permission ${action}; allow it in their IAM policy (${words})`,
     );
   }
   if (sdk.$metadata?.clockSkewCorrected) {

@@ -75,7 +75,8 @@ export class HeldLease {
   #renewedAt: number;
   /** When the oldest write was sent that nobody has answered: it may have been applied, or may still be. */
   #unansweredSince: number | undefined;
-  #ended = false;
+  /** Why it is not alive any more. */
+  #end: "lost" | "given up" | undefined;
   #connectLatestOnce: boolean;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -122,7 +123,7 @@ export class HeldLease {
 
   /** Whether this worker may still act for the shard (G5). Once false, false for ever. */
   isAlive(): boolean {
-    if (this.#ended) return false;
+    if (this.#end !== undefined) return false;
     if (this.#options.clock.monotonic() < this.expiresAt) return true;
     this.#lose({ reason: "expired" });
     return false;
@@ -174,8 +175,8 @@ export class HeldLease {
    */
   release(): Promise<"released" | "lost"> {
     return this.#serially(async () => {
-      if (this.lost.aborted || (!this.#ended && !this.isAlive())) return "lost";
-      this.#ended = true;
+      if (this.#end !== "given up" && !this.isAlive()) return "lost";
+      this.#end = "given up";
       const evicted = await this.#options.store.evict(this.shardId, this.#options.workerId);
       this.#options.events.released(this);
       return evicted ? "released" : "lost";
@@ -189,7 +190,7 @@ export class HeldLease {
 
   /** Forgets it without a word to anybody: its row is being deleted. */
   drop(): void {
-    this.#ended = true;
+    this.#end = "given up";
   }
 
   /**
@@ -236,8 +237,8 @@ export class HeldLease {
   }
 
   #lose(loss: LeaseLoss): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#end !== undefined) return;
+    this.#end = "lost";
     // Later, because isAlive() is asked in the middle of a socket's write.
     queueMicrotask(() => {
       this.#lost.abort();
