@@ -10,15 +10,22 @@ const PAGE = 10_000;
 const PER_AGGREGATE = 100;
 const HALF: HashKeyRange = { ...FULL_HASH_RANGE, startingHashKey: "1" };
 
+// One literal per shape: Node 20 keeps spread objects as dictionaries, ten times slower to read.
 function raw(data: Uint8Array, complete: boolean): RawRecord {
-  const record: RawRecord = {
+  const partitionKey = "k";
+  const sequenceNumber = "49680476692433014098179508999634594405486341000000000003";
+  const approximateArrivalTimestamp = 1_795_000_000_123;
+  const encryptionType = "NONE";
+  if (!complete) return { data, partitionKey, sequenceNumber, approximateArrivalTimestamp, encryptionType };
+  return {
     data,
-    partitionKey: "k",
-    sequenceNumber: "49680476692433014098179508999634594405486341000000000003",
-    approximateArrivalTimestamp: 1_795_000_000_123,
-    encryptionType: "NONE",
+    partitionKey,
+    sequenceNumber,
+    approximateArrivalTimestamp,
+    encryptionType,
+    subSequenceNumber: 0,
+    last: true,
   };
-  return complete ? { ...record, subSequenceNumber: 0, last: true } : record;
 }
 
 function aggregates(bytes: number): RawRecord[] {
