@@ -17,3 +17,14 @@ export { AWS_SHARD_LIMITS } from "./kinesis/limits.ts";
 export type { ShardLimits } from "./kinesis/limits.ts";
 export type { OperationName } from "./kinesis/operations/table.ts";
 export type { LoggedRequest } from "./kinesis/request-log.ts";
+
+// Pulsar
+export { LocalBroker, startLocalBroker } from "./broker/local-broker.ts";
+export type { LocalBrokerOptions, LocalTopicStats } from "./broker/local-broker.ts";
+export type { ReceivedCommand } from "./broker/broker.ts";
+export type { BrokerFault, CommandTarget, InjectedBrokerFault } from "./broker/faults.ts";
+export type { EntryPosition, TopicMessage } from "./broker/message.ts";
+export { openTopicReader, TopicReader } from "./reader.ts";
+export type { TopicReaderOptions } from "./reader.ts";
+export type { CommandName } from "../pulsar/wire/commands.ts";
+export type { ServerErrorName } from "../pulsar/wire/server-error.ts";

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test, type TestContext } from "node:test";
 import { type LocalBroker, type LocalBrokerOptions, startLocalBroker } from "../../src/local/mod.ts";
+import { withRequestId } from "../../src/local/broker/request-id.ts";
 import { LOOKUP_CONNECT } from "../../src/pulsar/wire/commands.ts";
+import { encodeCommand } from "../../src/pulsar/wire/frames.ts";
 import { serverErrorName } from "../../src/pulsar/wire/server-error.ts";
 import { type RawClient, rawClient, rawConnection, sendFrame } from "./raw-client.ts";
 
@@ -41,6 +43,19 @@ test("local broker: tells its limit, its address and the partitions that were se
   assert.throws(() => broker.setPartitions("one", -1), /topic one cannot have -1 partitions/);
   client.send("PING", {});
   await client.expect("PONG");
+});
+
+test("local broker: answers with the request's id, also above 2^53 as Java's are", async (t) => {
+  const [broker, client] = await setUp(t);
+  const id = Buffer.from("d2e1f0a9b8c79613", "hex"); // a varint of 56 bits, no double has its value
+  const lookup = withRequestId(encodeCommand("LOOKUP", { topic: "a", requestId: 1 }), id);
+  client.write(lookup);
+  await client.expect("LOOKUP_RESPONSE");
+  assert.ok(client.received.includes(id));
+  broker.inject({ command: "LOOKUP", error: "ServiceNotReady" });
+  client.write(lookup);
+  await client.expect("LOOKUP_RESPONSE");
+  assert.equal(client.received.toString("latin1").split(id.toString("latin1")).length - 1, 2);
 });
 
 test("local broker: closes a connection that does not begin with CONNECT or sends no frames", async (t) => {
