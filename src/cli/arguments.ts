@@ -114,7 +114,7 @@ function reword(message: string, command: CommandSpec, words: readonly string[])
       message.toLowerCase().replaceAll("`", "")
     })`;
   }
-  if (message.startsWith("Unknown option")) {
+  if (message.startsWith("Unknown option") || message.endsWith("value is missing")) { // the latter by --no-until
     const typed = words.find((word) => word.startsWith("-"))?.replace(/=.*$/s, "") ?? "";
     const known = [...FLAGS.keys(), ...command.options.map((option) => `--${option.name}`)];
     const elsewhere = commands.filter((one) => one.options.some((option) => `--${option.name}` === typed));

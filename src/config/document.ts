@@ -80,10 +80,13 @@ async function parseYaml(file: string, text: string): Promise<ConfigDocument> {
   try {
     return { value: document.toJS({ maxAliasCount: 100 }), places };
   } catch {
-    throw syntaxError(file, "YAML", "an alias or a merge that leads nowhere", { line: 1, column: 1 });
+    throw syntaxError(file, "YAML", "aliases (*name) that cannot be followed", { line: 1, column: 1 });
   }
 
   function note(node: unknown, path: KeyPath): void {
+    if (yaml.isAlias(node) && node.resolve(document) === undefined) {
+      throw syntaxError(file, "YAML", YAML_FAULTS["BAD_ALIAS"]!, placeAt(node.range?.[0] ?? 0));
+    }
     if (yaml.isMap(node)) {
       for (const { key, value } of node.items) {
         if (!yaml.isScalar(key)) continue;

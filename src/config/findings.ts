@@ -47,9 +47,12 @@ export class Findings {
 
   /** Something is wrong at `path`; `words` go on after the key's name. */
   problem(path: KeyPath, words: string): void {
-    const filePath = this.filePath(path);
-    const key = pathText(filePath);
-    this.problems.push({ key, message: `${key}${words}`, place: findPlace(this.#places, filePath) });
+    this.problemInFile(this.filePath(path), words);
+  }
+
+  /** The same for a key as the file has it. */
+  problemInFile(filePath: KeyPath, words: string): void {
+    this.#add(filePath, `${pathText(filePath)}${words}`);
   }
 
   /** The value at `path` is not what it must be. */
@@ -65,13 +68,12 @@ export class Findings {
 
   /** A key that is not known. */
   unknownKey(path: KeyPath, hint: string): void {
-    const filePath = this.filePath(path);
-    const key = pathText(filePath);
-    this.problems.push({
-      key,
-      message: `unknown key ${key}${hint === "" ? "" : `: ${hint}`}`,
-      place: findPlace(this.#places, filePath),
-    });
+    this.unknownKeyInFile(this.filePath(path), hint);
+  }
+
+  /** The same for a key as the file has it. */
+  unknownKeyInFile(filePath: KeyPath, hint: string): void {
+    this.#add(filePath, `unknown key ${pathText(filePath)}${hint === "" ? "" : `: ${hint}`}`);
   }
 
   warn(message: string): void {
@@ -94,6 +96,10 @@ export class Findings {
       line: first?.place?.line,
       key: first?.key,
     });
+  }
+
+  #add(filePath: KeyPath, message: string): void {
+    this.problems.push({ key: pathText(filePath), message, place: findPlace(this.#places, filePath) });
   }
 
   #sorted(): Problem[] {

@@ -42,7 +42,7 @@ export function unwrapSourceFile(file: Record<string, unknown>, findings: Findin
     if (QUIET.has(key) || key.startsWith("$")) continue;
     if (MEANINGLESS.has(key)) ignored.push(key);
     else if (TABLES.has(key)) addTable(result, key, value, findings);
-    else if (key in configTree.entries) findings.unknownKey([key], "it belongs into configs");
+    else if (key in configTree.entries) findings.unknownKeyInFile([key], "it belongs into configs");
     else unknownOuterKey(key, findings);
   }
   if (ignored.length > 0) {
@@ -58,8 +58,10 @@ export function unwrapSourceFile(file: Record<string, unknown>, findings: Findin
 
 function addTable(result: Record<string, unknown>, key: string, value: unknown, findings: Findings): void {
   if (key in result) {
-    findings.moved([key], [key]);
-    findings.problem([key], `: the same table stands beside configs and inside it; keep one of the two`);
+    findings.problemInFile(
+      [key],
+      `: the same table stands beside configs and inside it; keep one of the two`,
+    );
     return;
   }
   result[key] = value;
@@ -68,8 +70,7 @@ function addTable(result: Record<string, unknown>, key: string, value: unknown, 
 
 function unknownOuterKey(key: string, findings: Findings): void {
   const near = nearest(key, [...QUIET, ...TABLES, ...MEANINGLESS]);
-  findings.moved([key], [key]);
-  findings.unknownKey([key], near === undefined ? "" : `did you mean "${near}"?`);
+  findings.unknownKeyInFile([key], near === undefined ? "" : `did you mean "${near}"?`);
 }
 
 function takeTopicName(topicName: unknown, result: Record<string, unknown>, findings: Findings): void {

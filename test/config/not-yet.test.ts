@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ConnectorError } from "../../src/core/errors.ts";
+import { listNotYet, loadConfigFile, refuseNotYet } from "../../src/config/mod.ts";
+import { parse, small, write } from "./kit.ts";
+
+const pulsar = (extra: Record<string, unknown>) => ({ ...small, pulsar: { ...small.pulsar, ...extra } });
+
+test("config not yet: each option of later versions is refused by name", () => {
+  const options: [Record<string, unknown>, string][] = [
+    [pulsar({ compression: "zstd" }), 'pulsar.compression = "zstd"'],
+    [pulsar({ auth: { type: "token", token: "HUSH" } }), 'pulsar.auth of type "token"'],
+    [pulsar({ serviceUrl: "pulsar+ssl://h" }), "pulsar.serviceUrl with pulsar+ssl://"],
+    [pulsar({ delivery: "effectively-once" }), 'pulsar.delivery = "effectively-once"'],
+    [pulsar({ driver: "pulsar-client" }), 'pulsar.driver = "pulsar-client"'],
+    [{ ...small, deadLetter: { topic: "d" } }, "deadLetter"],
+    [{ ...small, http: {} }, "http"],
+    [{ ...small, metrics: { cloudwatch: "summary" } }, 'metrics.cloudwatch = "summary"'],
+    [{ ...small, metrics: { cloudwatch: "detailed" } }, 'metrics.cloudwatch = "detailed"'],
+    [{ ...small, leases: { store: "file" } }, 'leases.store = "file"'],
+    [{ ...small, kinesis: { http2: true } }, "kinesis.http2 = true"],
+    [
+      {
+        ...small,
+        kinesis: { consumerArn: "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/me:1" },
+      },
+      "kinesis.consumerArn (enhanced fan-out)",
+    ],
+  ];
+  for (const [input, what] of options) {
+    assert.throws(() => refuseNotYet(parse(input)), {
+      code: "NOT_YET",
+      message: `${what}: not yet in this version`,
+    });
+  }
+});
+
+test("config not yet: what this version does is not refused", () => {
+  const input = {
+    ...pulsar({ chunking: true, hashingScheme: "JavaStringHash", eventTime: "none", compression: "none" }),
+    useEnhancedFanOut: true,
+    leases: { store: "memory" },
+    metrics: { cloudwatch: "none" },
+    kinesis: { consumerName: "me", http2: false },
+    hooks: [{ path: "./a.mts", onError: "skip" }],
+  };
+  assert.deepEqual(listNotYet(parse(input)), []);
+  assert.deepEqual(listNotYet(parse(small)), []);
+});
+
+test("config not yet: all of it at once, with line and column, a hook's policy too", async (t) => {
+  const path = await write(
+    t,
+    "c.toml",
+    'awsKinesisStreamName = "s"\nawsRegion = "eu-west-1"\n[pulsar]\nserviceUrl = "pulsar+ssl://h"\ntopic = "t"\n' +
+      '[[hooks]]\npath = "./a.mts"\nonError = "dead-letter"\n[deadLetter]\ntopic = "d"\n',
+  );
+  const config = await loadConfigFile(path, {});
+  try {
+    refuseNotYet(config);
+    assert.fail("accepted");
+  } catch (error) {
+    assert.ok(error instanceof ConnectorError);
+    assert.equal(error.code, "NOT_YET");
+    assert.deepEqual(error.message.replaceAll(path, "file").split("\n"), [
+      "3 options that are not in this version yet in the configuration:",
+      "  file:4:1: pulsar.serviceUrl with pulsar+ssl://: not yet in this version",
+      "  file:9:2: deadLetter: not yet in this version",
+      '  file:8:1: hooks[0].onError = "dead-letter": not yet in this version',
+    ]);
+  }
+});
