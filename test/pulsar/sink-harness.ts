@@ -2,6 +2,7 @@
 // transports that break.
 
 import type { TestContext } from "node:test";
+import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import type { ConnectorError } from "../../src/core/errors.ts";
 import { systemClock } from "../../src/runtime.ts";
@@ -134,4 +135,26 @@ export function breakableTransport(): BreakableTransport {
       };
     },
   };
+}
+
+/** Sends texts as one party, ordinals from `from` on. */
+export function sendTexts(
+  sink: MessageSink,
+  delivery: Delivery,
+  texts: readonly string[],
+  from = 0,
+  topic = "t",
+): void {
+  texts.forEach((text, index) => {
+    if (sink.reserve(1, NEVER) !== true) throw new Error("no room");
+    sink.send({ topic, data: Buffer.from(text) }, delivery, from + index);
+  });
+}
+
+/** A signal that is never aborted. */
+export const NEVER: AbortSignal = new AbortController().signal;
+
+/** a0, a1, … */
+export function texts(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => prefix + index);
 }
