@@ -1,10 +1,8 @@
-// The rules over several AWS keys: which stream, which regions and endpoints, which names.
+// The rules over several AWS keys: which stream, which regions and which endpoints.
 
 import { type KinesisArn, parseKinesisArn } from "./arn.ts";
 import type { CheckedSettings } from "./check.ts";
 import type { Findings } from "./findings.ts";
-import { toAwsName } from "./names.ts";
-import { isAwsName } from "./schema-aws.ts";
 import type { Settings } from "./schema.ts";
 import type { ServiceAccess } from "./types.ts";
 import type { Environment } from "./variables.ts";
@@ -51,16 +49,11 @@ export function resolveAws(checked: CheckedSettings, env: Environment, findings:
     !usesDynamo || (settings.leases.region ?? dynamoEndpoint) ? "" : "dynamoEndpoint",
     !usesCloudWatch || (settings.metrics.region ?? cloudwatchEndpoint) ? "" : "cloudwatchEndpoint",
   ].filter((key) => key !== "");
-  const related = [
-    "awsRegion",
-    "awsEndpoint",
-    "dynamoEndpoint",
-    "cloudwatchEndpoint",
-    "kinesis",
-    "leases",
-    "metrics",
-  ];
-  if (region === undefined && lacking.length > 0 && !related.some((key) => isReported(key))) {
+  const tables = ["kinesis", "leases", "metrics"];
+  const isSaid =
+    ["awsRegion", "awsEndpoint", "dynamoEndpoint", "cloudwatchEndpoint"].some((key) => isReported(key)) ||
+    tables.some((table) => isReported(table, "region") || isReported(table, "endpoint"));
+  if (region === undefined && lacking.length > 0 && !isSaid) {
     findings.problem(
       ["awsRegion"],
       ` is missing: give the stream's AWS region, or set AWS_REGION, or give all three endpoints (${
@@ -150,70 +143,5 @@ function checkConsumerArn(settings: Settings, stream: KinesisArn | undefined, fi
       path,
       ` names the consumer "${arn.consumerName}", but kinesis.consumerName is "${consumerName}"`,
     );
-  }
-}
-
-/** Names of AWS resources. */
-export interface AwsNames {
-  readonly leaseTable: string;
-  readonly consumerName: string;
-  readonly metricsNamespace: string;
-}
-
-/** The names of lease table, fan-out consumer and metrics namespace; says once what was changed in them. */
-export function resolveNames(settings: Settings, findings: Findings): AwsNames {
-  const { applicationName, leases, kinesis } = settings;
-  const name = toAwsName(applicationName);
-  const names = {
-    leaseTable: leases.table ?? name,
-    consumerName: kinesis.consumerName ?? name,
-    metricsNamespace: name,
-  };
-  if (!isAwsName(applicationName)) {
-    const uses = [
-      leases.table === undefined && leases.store === "dynamodb" ? "lease table" : "",
-      kinesis.consumerName === undefined ? "fan-out consumer" : "",
-      "metrics namespace",
-    ].filter((use) => use !== "");
-    const last = uses.pop()!;
-    findings.warn(
-      `applicationName "${applicationName}": AWS takes only letters, digits and _ . - in names, so ` +
-        `${uses.length === 0 ? last : `${uses.join(", ")} and ${last}`} ${
-          uses.length === 0 ? "is" : "are"
-        } ` +
-        `named "${name}" (leases.table and kinesis.consumerName override)`,
-    );
-  }
-  if (leases.store === "dynamodb" && leases.table === undefined && (name.length < 3 || name.length > 255)) {
-    findings.problem(
-      ["applicationName"],
-      ` gives the lease table's name "${name}", but DynamoDB takes 3 to 255 characters; set leases.table`,
-    );
-  }
-  if (kinesis.consumerName === undefined && name.length > 128) {
-    findings.problem(
-      ["applicationName"],
-      " is too long for a fan-out consumer's name (128 characters); set kinesis.consumerName",
-    );
-  }
-  return names;
-}
-
-/** Says where leases and metrics go when only Kinesis has an endpoint. */
-export function warnOfEndpoints(
-  settings: Settings,
-  targets: AwsTargets,
-  names: AwsNames,
-  findings: Findings,
-): void {
-  if (targets.kinesis.endpoint === undefined) return;
-  if (settings.leases.store === "dynamodb" && targets.leases.endpoint === undefined) {
-    findings.warn(
-      `awsEndpoint is set, but dynamoEndpoint is not: leases go to the table "${names.leaseTable}" of the real ` +
-        `DynamoDB in ${targets.leases.region}`,
-    );
-  }
-  if (settings.metrics.cloudwatch !== "none" && targets.metrics.endpoint === undefined) {
-    findings.warn("awsEndpoint is set, but cloudwatchEndpoint is not: no CloudWatch metrics are sent");
   }
 }

@@ -29,9 +29,7 @@ export function checkSettings(input: Record<string, unknown>, findings: Findings
   // Each round takes out what is wrong, so that the rest gets its say; two rounds are enough for our schema.
   for (let round = 0; round < 10; round++) {
     const result = v.safeParse(configSchema, known);
-    if (result.success) {
-      return { settings: result.output, given };
-    }
+    if (result.success) return { settings: result.output, given };
     for (const issue of result.issues) {
       const path = (issue.path ?? []).map((item) => item.key as string | number);
       if (round === 0) report(path, valueAt(known, path), issue.received === "undefined", known, findings);

@@ -96,6 +96,7 @@ export function parseJson(text: string): { value: unknown; places: Places } {
       if (text[at] === "\n") fail("a string that does not end on its line", start);
       if (text[at] === "\\") at++;
     }
+    if (at >= text.length) fail("a string without an end");
     at++;
     try {
       return JSON.parse(text.slice(start, at)) as string;

@@ -1,6 +1,7 @@
 // Checked settings as a Config: the rules over several keys, and everything that is derived from them.
 
-import { resolveAws, resolveNames, warnOfEndpoints } from "./aws-rules.ts";
+import { resolveNames, warnOfEndpoints } from "./aws-names.ts";
+import { resolveAws } from "./aws-rules.ts";
 import type { CheckedSettings } from "./check.ts";
 import { resolveCredentials } from "./credentials.ts";
 import { resolveFile } from "./files.ts";
@@ -20,7 +21,7 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
   const targets = resolveAws(checked, env, findings);
   const names = resolveNames(settings, findings);
   warnOfEndpoints(settings, targets, names, findings);
-  warnOfProperties(settings, findings);
+  const kinesisRecordProperties = knownProperties(settings, findings);
   if (settings.useEnhancedFanOut) findings.warn(FAN_OUT_BY_POLLING);
   const { awsCredentialPluginName, awsCredentialPluginParam, applicationName } = settings;
   const awsCredentials = findings.isReported(["awsCredentialPluginParam"])
@@ -33,6 +34,7 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
   const { awsKinesisStreamName: _, ...rest } = settings;
   return {
     ...rest,
+    kinesisRecordProperties,
     awsKinesisStreamName: targets.streamName,
     awsRegion: targets.region,
     pulsar,
@@ -64,15 +66,16 @@ function checkStart(checked: CheckedSettings, findings: Findings): void {
   }
 }
 
-function warnOfProperties(settings: Settings, findings: Findings): void {
-  for (const name of settings.kinesisRecordProperties) {
-    if ((RECORD_PROPERTIES as readonly string[]).includes(name)) continue;
+function knownProperties(settings: Settings, findings: Findings): string[] {
+  return settings.kinesisRecordProperties.filter((name) => {
+    if ((RECORD_PROPERTIES as readonly string[]).includes(name)) return true;
     const near = nearest(name, RECORD_PROPERTIES);
     findings.warn(
       `kinesisRecordProperties: "${name}" is not known and is left out` +
         (near === undefined ? `; known are ${RECORD_PROPERTIES.join(", ")}` : `; did you mean "${near}"?`),
     );
-  }
+    return false;
+  });
 }
 
 function resolveHooks(settings: Settings, findings: Findings): HookConfig[] {

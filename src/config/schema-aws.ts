@@ -3,7 +3,6 @@
 import * as v from "valibot";
 import { choice, flag, integer, milliseconds, text } from "./fields.ts";
 
-const NAME = /^[A-Za-z0-9_.-]+$/;
 const NAME_ALLOWED = "letters, digits and _ . - only";
 
 function access(service: string, flatEndpoint: string) {
@@ -108,8 +107,3 @@ export const metricsTable = v.pipe(
   }),
   v.description("CloudWatch metrics."),
 );
-
-/** Whether a name is one that DynamoDB and Kinesis take. */
-export function isAwsName(name: string): boolean {
-  return NAME.test(name);
-}

@@ -162,7 +162,8 @@ test("config java: an empty kinesisRecordProperties means the default, which a w
 
 test("config java: an unknown record property is a warning, a new one of ours is known", () => {
   const names = ["kinesis.subsequence.number", "kinesis.stream.name", "kinesis.shardid", "kinesis.colour"];
-  const { warnings } = parse({ ...small, kinesisRecordProperties: names });
+  const { warnings, kinesisRecordProperties } = parse({ ...small, kinesisRecordProperties: names });
+  assert.deepEqual(kinesisRecordProperties, names.slice(0, 2));
   assert.equal(warnings.length, 2);
   assert.equal(
     warnings[0],
