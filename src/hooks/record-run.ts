@@ -156,7 +156,6 @@ export class RecordRun {
         void produced.then((settled) => this.#settle(index, settled));
       } else {
         this.#outcomes[index] = produced;
-        if (produced instanceof Stopped) this.#failed = true;
       }
     }
   }
@@ -164,7 +163,6 @@ export class RecordRun {
   #settle(index: number, produced: Produced): void {
     this.#inFlight--;
     this.#outcomes[index] = produced;
-    if (produced instanceof Stopped) this.#failed = true;
     this.#launch();
     if (this.#outcomes[this.#given] !== undefined) this.#wake?.();
   }
@@ -234,9 +232,15 @@ export class RecordRun {
     attempt: number,
   ): Maybe<Verdict | Stopped> {
     if (error instanceof InvalidResult || attempt >= script.settings.retries) {
-      return this.#scope.failed(script, record, error);
+      return this.#giveUp(script, record, error);
     }
     return this.#retry(at, script, record, error, attempt + 1);
+  }
+
+  #giveUp(script: Script, record: HookRecord, error: unknown): Maybe<Stopped | null> {
+    // At once, though onError hooks may take their time: no record behind it is begun.
+    if (script.settings.onError === "stop") this.#failed = true;
+    return this.#scope.failed(script, record, error);
   }
 
   async #retry(
@@ -282,7 +286,7 @@ export class RecordRun {
       if (isMany(part)) messages.push(...part);
       else messages.push(part);
     }
-    if (messages.length > MOST_MESSAGES) return this.#scope.failed(script, record, tooMany(messages.length));
+    if (messages.length > MOST_MESSAGES) return this.#giveUp(script, record, tooMany(messages.length));
     return messages.length === 0 ? null : messages.length === 1 ? messages[0]! : messages;
   }
 }
