@@ -1,10 +1,13 @@
 // The public names of `kinesis-pulsar/local`: servers for trials and tests, without AWS and Pulsar.
 
+export type { Clock } from "../core/clock.ts";
+
 // Kinesis
-export { LocalKinesis, startLocalKinesis } from "./kinesis/local-kinesis.ts";
+export { startLocalKinesis } from "./kinesis/local-kinesis.ts";
 export type {
   CallFilter,
   FillOptions,
+  LocalKinesis,
   LocalKinesisOptions,
   LocalRecord,
   PutPosition,

@@ -286,3 +286,21 @@ test("local kinesis: a page token expires, and a filter holds on all its pages",
     name: "ExpiredNextTokenException",
   });
 });
+
+test("local kinesis: a split in the millisecond of the creation still has an order", async (t) => {
+  const { kinesis, client, streamName } = await startKinesisStream(t, { clock: new FakeClock() });
+  const [child] = kinesis.splitShard(streamName, SHARD);
+  kinesis.splitShard(streamName, child);
+  const list = async (Type: "AT_TRIM_HORIZON" | "AT_LATEST") => {
+    const { Shards } = await client.send(
+      new ListShardsCommand({ StreamName: streamName, ShardFilter: { Type } }),
+    );
+    return Shards!.map((shard) => Number(shard.ShardId!.slice(-3)));
+  };
+  assert.deepEqual(await list("AT_TRIM_HORIZON"), [0]);
+  assert.deepEqual(await list("AT_LATEST"), [2, 3, 4]);
+  const { Shards } = await client.send(new ListShardsCommand({ StreamName: streamName }));
+  const ranges = Shards!.map((shard) => shard.SequenceNumberRange!);
+  assert.ok(BigInt(ranges[1]!.StartingSequenceNumber!) > BigInt(ranges[0]!.EndingSequenceNumber!));
+  assert.ok(BigInt(ranges[3]!.StartingSequenceNumber!) > BigInt(ranges[1]!.EndingSequenceNumber!));
+});

@@ -141,6 +141,12 @@ test("local kinesis: a stream takes its time when told so", async (t) => {
   await assert.rejects(status(), { name: "ResourceNotFoundException" });
 });
 
+test("local kinesis: a stream that cannot be is refused directly as through a client", async (t) => {
+  const { kinesis } = await startKinesisStream(t);
+  assert.throws(() => kinesis.createStream("none", { shards: 0 }), { name: "ValidationException" });
+  assert.throws(() => kinesis.createStream("a b", { shards: 1 }), { name: "ValidationException" });
+});
+
 test("local kinesis: too many shards are refused", async (t) => {
   const { client, streamName } = await startKinesisStream(t, { shards: 2, shardLimit: 3 });
   await assert.rejects(client.send(new CreateStreamCommand({ StreamName: "more", ShardCount: 2 })), {

@@ -1,7 +1,7 @@
 // The service's limits per shard, off by default. A page that is larger than one second's share blocks the
 // shard for as many seconds as it is worth, as the service does (a 10 MiB page: five seconds).
 
-/** Limits of each shard, per second; a missing one does not limit. */
+/** Limits of each shard, per second; a missing one does not limit, 0 refuses everything. */
 export interface ShardLimits {
   /** GetRecords calls. AWS: 5 */
   readonly readsPerSecond?: number | undefined;
@@ -34,6 +34,7 @@ export class ShardUse {
    */
   admits(limit: keyof ShardLimits, perSecond: number | undefined, now: number, amount = 0): boolean {
     if (perSecond === undefined) return true;
+    if (perSecond <= 0) return false;
     const window = (this.#windows.get(limit) ?? []).filter((use) => use.until > now);
     this.#windows.set(limit, window);
     const used = window.reduce((sum, use) => sum + use.amount, 0);

@@ -13,8 +13,10 @@ import { type Listener, listenHttp1 } from "./http1.ts";
 import { AWS_SHARD_LIMITS, type ShardLimits } from "./limits.ts";
 import { type LoggedRequest, RequestLog } from "./request-log.ts";
 import { parseSequenceNumber } from "./sequence-number.ts";
+import { CreateStream } from "./operations/streams.ts";
 import { KinesisService } from "./service.ts";
 import type { Shard } from "./shard.ts";
+import { validate } from "./validation.ts";
 
 /** How a local Kinesis server is started. */
 export interface LocalKinesisOptions {
@@ -55,9 +57,9 @@ export interface LocalRecord {
   readonly partitionKey: string;
   /** Decimal; decides the shard in place of the partition key. */
   readonly explicitHashKey?: string | undefined;
-  /** Decides the shard in place of any key; also a closed one's children are not looked for. */
+  /** Decides the shard in place of any key; it must be open. */
   readonly shardId?: string | undefined;
-  /** Arrival, epoch milliseconds. @default the server's now */
+  /** Arrival, epoch milliseconds; what is older than the retention is gone at once. @default the server's now */
   readonly arrivedAt?: number | undefined;
 }
 
@@ -115,6 +117,7 @@ export class LocalKinesis {
 
   /** Creates a stream. */
   createStream(name: string, options: CreateStreamOptions): void {
+    validate({ StreamName: name, ShardCount: options.shards }, CreateStream.shape);
     this.#account.create(name, options);
   }
 

@@ -138,10 +138,11 @@ export class Stream {
       );
     }
     this.#updatingUntil = now + takesMs;
-    shard.close(now);
+    const at = changeTime([shard], now);
+    shard.close(at);
     return [
-      this.#addShard(shard.firstHash, key - 1n, [shard], now),
-      this.#addShard(key, shard.lastHash, [shard], now),
+      this.#addShard(shard.firstHash, key - 1n, [shard], at),
+      this.#addShard(key, shard.lastHash, [shard], at),
     ];
   }
 
@@ -158,9 +159,10 @@ export class Stream {
       );
     }
     this.#updatingUntil = now + takesMs;
-    lower.close(now);
-    upper.close(now);
-    return this.#addShard(lower.firstHash, upper.lastHash, [shard, adjacent], now);
+    const at = changeTime([shard, adjacent], now);
+    lower.close(at);
+    upper.close(at);
+    return this.#addShard(lower.firstHash, upper.lastHash, [shard, adjacent], at);
   }
 
   /** Ends a shard without children. */
@@ -201,6 +203,11 @@ export class Stream {
     this.#open = undefined;
     return shard;
   }
+}
+
+// No shard ends in the millisecond of its creation: else time filters could not tell parents from children.
+function changeTime(parents: readonly Shard[], now: number): number {
+  return Math.max(now, ...parents.map((parent) => parent.createdAt + 1));
 }
 
 function hashOf(partitionKey: string): bigint {
