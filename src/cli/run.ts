@@ -1,8 +1,75 @@
-// Placeholder: `kinesis-pulsar run`.
+// `kinesis-pulsar run FILE`: the connector until a signal, a failure, or the time of --until.
 
-import { ConnectorError } from "../core/errors.ts";
+import process from "node:process";
+import { loadConfigFile, parseTime } from "../config/mod.ts";
+import type { ConnectorResult } from "../pipeline/connector.ts";
+import { createConnector } from "../create-connector.ts";
+import { environment } from "../runtime.ts";
+import { UsageError } from "./commands.ts";
+import { EXIT, exitCodeOf } from "./errors.ts";
+import { createLogger } from "./log.ts";
 
-/** Runs the connector; resolves to the exit code. */
-export function run(_options: { file: string; until?: string }): Promise<number> {
-  return Promise.reject(new ConnectorError("`run` is not in this version yet", { code: "NOT_YET" }));
+/** Options of {@link run}. */
+export interface RunOptions {
+  readonly file: string;
+  /** A time, `now`, or a time back from now like `-6h`. */
+  readonly until?: string;
+}
+
+/** Runs the connector; gives the exit code. */
+export async function run(options: RunOptions): Promise<number> {
+  const until = options.until === undefined ? undefined : parseUntil(options.until, Date.now());
+  const config = await loadConfigFile(options.file, environment());
+  const log = createLogger(config.log);
+  const connector = createConnector(config, { log, ...until === undefined ? {} : { until } });
+  const unlisten = stopOnSignals((signal) => {
+    log.info(`${signal}: stopping; a second signal ends at once`);
+    void connector.stop("signal");
+  });
+  try {
+    // A failed start is told by `finished` as well.
+    connector.start().catch(() => {});
+    return exitCode(await connector.finished, until !== undefined);
+  } finally {
+    unlisten();
+  }
+}
+
+/** Design §10: 0 done, 75 run again to resume, else what the failure says. */
+function exitCode(result: ConnectorResult, bounded: boolean): number {
+  if (result.error !== undefined) return exitCodeOf(result.error);
+  if (result.undrained.length > 0) return EXIT.interrupted;
+  return bounded && result.reason !== "until" ? EXIT.interrupted : EXIT.done;
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+/** Calls `stop` at the first signal; at the second the process ends with what is stored so far. */
+export function stopOnSignals(stop: (signal: string) => void): () => void {
+  let stopping = false;
+  const listener = (signal: string): void => {
+    if (stopping) process.exit(EXIT.interrupted);
+    stopping = true;
+    stop(signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, listener);
+  return () => {
+    for (const signal of SIGNALS) process.off(signal, listener);
+  };
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/**
+ * Epoch milliseconds of `--until`: a time as in `startAtTime`, `now`, or `-90s`, `-30m`, `-6h`, `-2d`.
+ * @throws UsageError
+ */
+export function parseUntil(text: string, now: number): number {
+  if (text === "now") return now;
+  const back = /^-(\d+)([smhd])$/.exec(text);
+  const time = back ? now - Number(back[1]) * UNITS[back[2]!]! : parseTime(text);
+  if (time === undefined) {
+    throw new UsageError(`--until must be a time like 2026-09-01T00:00Z, now, or -6h, not "${text}"`);
+  }
+  return time;
 }

@@ -56,7 +56,9 @@ export class ReadBudget {
   admit(sizes: PageSizes, signal: AbortSignal): Promise<ReadGrant | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
     const { bytes, maxRecords } = reservation(sizes);
-    if (this.#waiters.length === 0 && this.#fits(bytes)) return Promise.resolve(this.#grant(bytes, maxRecords));
+    if (this.#waiters.length === 0 && this.#fits(bytes)) {
+      return Promise.resolve(this.#grant(bytes, maxRecords));
+    }
     return new Promise((resolve) => {
       const abandon = () => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1);

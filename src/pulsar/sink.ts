@@ -25,6 +25,11 @@ export interface Delivery {
 /** Publishes messages. */
 export interface MessageSink {
   /**
+   * Opens a topic's producers ahead of the first message, so that what is wrong with it is known at the start.
+   * One attempt. @throws ConnectorError PULSAR_UNREACHABLE, PULSAR_NOT_AUTHORIZED, PULSAR_TOPIC_NOT_FOUND …
+   */
+  open(topic: string, signal: AbortSignal): Promise<void>;
+  /**
    * Queues one message; its bytes are copied before this returns. The order of calls is the order per topic
    * partition. `ordinal` numbers the records of a delivery upwards from 0, without gaps being needed.
    * Call only after {@link MessageSink.reserve} admitted it.

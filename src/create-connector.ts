@@ -1,0 +1,174 @@
+// From a configuration to a running connector: the one place that knows all rooms. The command line program and
+// people who embed the connector use the same function.
+
+import pkg from "../package.json" with { type: "json" };
+import {
+  assumeRole,
+  type CredentialOptions,
+  type CredentialProvider,
+  openCredentials,
+} from "./aws/credentials.ts";
+import { awsClientConfig } from "./aws/client-config.ts";
+import { type Config, type ConfigInput, parseConfig, refuseNotYet } from "./config/mod.ts";
+import type { Clock } from "./core/clock.ts";
+import { type Logger, silentLogger } from "./core/log.ts";
+import { createHookChain } from "./hooks/chain.ts";
+import { inlineHooks, loadHooks } from "./hooks/load.ts";
+import { importScript } from "./hooks/import.ts";
+import type { Hooks } from "./hooks/types.ts";
+import { leaseTimes } from "./leases/times.ts";
+import { MetricsRegistry } from "./metrics/registry.ts";
+import { Connector } from "./pipeline/connector.ts";
+import type { ConnectorOptions, ConnectorParts, InitialPosition } from "./pipeline/parts.ts";
+import { environment, runtimeName, systemClock } from "./runtime.ts";
+
+/** What an embedding program may add to a configuration. */
+export interface CreateConnectorOptions {
+  /** Hooks as objects; they run after the configuration's scripts, in this order. */
+  // deno-lint-ignore no-explicit-any
+  readonly hooks?: Hooks<any> | readonly Hooks<any>[];
+  /** Where log lines go. @default nowhere */
+  readonly log?: Logger;
+  /** Ends by itself when everything that arrived before this time (epoch milliseconds) is copied. */
+  readonly until?: number;
+  /** What `${VAR}` and `AWS_REGION` are looked up in. @default the process's environment */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** For tests. @default the real one */
+  readonly clock?: Clock;
+}
+
+/**
+ * Makes a connector; nothing is asked of any service before `start()`.
+ * @param config what a configuration file may hold, or what `loadConfigFile` gave
+ * @throws ConnectorError CONFIG_INVALID or NOT_YET, with all problems
+ */
+export function createConnector(
+  config: ConfigInput | Record<string, unknown> | Config,
+  options: CreateConnectorOptions = {},
+): Connector {
+  const env = options.env ?? environment();
+  const checked = isChecked(config) ? config : parseConfig(config, { env });
+  refuseNotYet(checked);
+  const log = options.log ?? silentLogger;
+  for (const warning of checked.warnings) log.warn(warning);
+  const clock = options.clock ?? systemClock;
+  return new Connector(parts(checked, clock, log, options), connectorOptions(checked, options));
+}
+
+function isChecked(config: object): config is Config {
+  return "given" in config && "warnings" in config && "leaseTable" in config;
+}
+
+function connectorOptions(config: Config, { until }: CreateConnectorOptions): ConnectorOptions {
+  return {
+    streamName: config.awsKinesisStreamName,
+    topic: config.pulsar.topic,
+    initialPosition: initialPosition(config),
+    tableWasChosen: config.applicationNameGiven || config.leases.table !== undefined,
+    failoverTimeMs: config.leases.failoverTimeMs,
+    checkpointIntervalMs: config.checkpointInterval,
+    backoffTimeMs: config.backoffTime,
+    numRetries: config.numRetries,
+    receiveQueueSize: config.receiveQueueSize,
+    maxBufferedBytes: config.kinesis.maxBufferedBytes,
+    shutdownTimeoutMs: config.shutdownTimeoutMs,
+    until,
+  };
+}
+
+function initialPosition(config: Config): InitialPosition {
+  const type = config.initialPositionInStream;
+  if (type !== "AT_TIMESTAMP") return { type };
+  return { type, timestamp: config.startAtTime! }; // parseConfig refuses AT_TIMESTAMP without it
+}
+
+function parts(config: Config, clock: Clock, log: Logger, options: CreateConnectorOptions): ConnectorParts {
+  const aws = awsAccess(config, clock, log);
+  return {
+    clock,
+    log,
+    async openHooks(signal) {
+      const { streamName, topic } = connectorOptions(config, options);
+      const given = options.hooks ?? [];
+      const inline = (Array.isArray(given) ? given : [given]) as readonly Hooks[];
+      const scripts = [];
+      for (const [index, hook] of config.hooks.entries()) {
+        scripts.push(await loadHooks(hook, { key: `hooks[${index}].path` }));
+      }
+      for (const [index, hooks] of inline.entries()) {
+        scripts.push(inlineHooks(hooks, { name: `hooks[${index}]` }));
+      }
+      return createHookChain({
+        scripts,
+        log,
+        metrics: new MetricsRegistry(),
+        clock,
+        runtime: runtimeName,
+        signal,
+        streamName,
+        topic,
+        messageKeyMode: config.messageKeyMode,
+        kinesisRecordProperties: config.kinesisRecordProperties,
+        eventTime: config.pulsar.eventTime,
+      });
+    },
+    async openKinesis(onThrottle) {
+      const { createKinesisStream } = await import("./kinesis/stream.ts");
+      return await createKinesisStream({
+        clientConfig: await aws("kinesis", { maxAttempts: 1 }),
+        streamName: config.awsKinesisStreamName,
+        streamArn: config.kinesis.streamArn,
+        backoffTimeMs: config.backoffTime,
+        maxReadsPerSecond: config.kinesis.maxReadsPerSecond,
+        maxReadBytesPerSecond: config.kinesis.maxReadBytesPerSecond,
+        idlePollMs: config.kinesis.idlePollMs,
+        onThrottle,
+        clock,
+        log,
+      });
+    },
+    async openLeaseStore() {
+      if (config.leases.store === "memory") {
+        const { MemoryLeaseStore } = await import("./leases/memory.ts");
+        return new MemoryLeaseStore();
+      }
+      const { createDynamoDbLeaseStore } = await import("./leases/dynamodb.ts");
+      const { writeTimeoutMs, callTimeoutMs } = leaseTimes(config.leases.failoverTimeMs);
+      return await createDynamoDbLeaseStore({
+        tableName: config.leaseTable,
+        clientConfig: await aws("leases", { maxAttempts: 1, requestTimeoutMs: callTimeoutMs }),
+        clock,
+        writeTimeoutMs,
+        callTimeoutMs,
+      });
+    },
+    async openSink(events) {
+      const { createBuiltinSink } = await import("./pulsar/builtin.ts");
+      const { auth: _later, ...pulsar } = config.pulsar;
+      return createBuiltinSink({ ...pulsar, clientVersion: `kinesis-pulsar/${pkg.version}`, events, clock, log });
+    },
+  };
+}
+
+type Service = "kinesis" | "leases";
+
+/** Client configurations: one base identity, and for a service with a role of its own that role on top of it. */
+function awsAccess(config: Config, clock: Clock, log: Logger) {
+  const userAgent = { applicationName: config.applicationName, version: pkg.version };
+  const options: CredentialOptions = {
+    sts: { region: config.awsRegion },
+    userAgent,
+    clock,
+    log,
+    importScript: (path) => importScript(path),
+  };
+  let base: Promise<CredentialProvider> | undefined;
+  return async (service: Service, limits: { maxAttempts: number; requestTimeoutMs?: number }) => {
+    const { region, endpoint, roleArn, externalId } = config[service];
+    const identity = await (base ??= openCredentials(config.awsCredentials, options));
+    const credentials = roleArn === undefined
+      ? identity
+      : await assumeRole({ roleArn, externalId }, identity, options);
+    return await awsClientConfig({ region, endpoint, credentials, userAgent, log, ...limits });
+  };
+}

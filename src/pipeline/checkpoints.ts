@@ -1,0 +1,75 @@
+// Storing a shard's checkpoint with the connector's patience: `numRetries` further tries, `backoffTime` apart; then
+// the next interval tries. Only what `InFlight` calls finished is ever stored (G1).
+
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Checkpoint } from "../core/position.ts";
+import type { OnThrottle } from "../kinesis/source.ts";
+
+/** What a checkpoint is stored in: a held lease. */
+export interface CheckpointTarget {
+  readonly shardId: string;
+  checkpoint(checkpoint: Checkpoint): Promise<"stored" | "lost">;
+}
+
+/** Options of {@link storeCheckpoint}. */
+export interface StoreCheckpointOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Tries after the first; Infinity for a shard's end, which nothing may lose. */
+  readonly numRetries: number;
+  readonly backoffTimeMs: number;
+  readonly onThrottle: OnThrottle;
+  readonly tableName: string;
+  /** Ends the waiting between tries. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Stores one checkpoint. "failed" = given up for now, said in the log.
+ * @throws ConnectorError that no repeating cures (ACCESS_DENIED …)
+ */
+export async function storeCheckpoint(
+  target: CheckpointTarget,
+  checkpoint: Checkpoint,
+  options: StoreCheckpointOptions,
+): Promise<"stored" | "lost" | "failed"> {
+  const { clock, log, numRetries, signal } = options;
+  for (let attempt = 1;; attempt++) {
+    let error: ConnectorError;
+    try {
+      return await target.checkpoint(checkpoint);
+    } catch (thrown) {
+      error = toConnectorError(thrown);
+    }
+    if (!error.retryable) throw error;
+    const last = attempt > numRetries;
+    const delayMs = await delayAfter(error, attempt, target.shardId, options);
+    if (last || signal.aborted) {
+      log.warn(
+        `the checkpoint of shard ${target.shardId} could not be stored in table "${options.tableName}" ` +
+          `(${attempt} tries): ${error.message}; the next checkpoint tries again`,
+      );
+      return "failed";
+    }
+    await clock.sleep(delayMs, signal);
+  }
+}
+
+async function delayAfter(
+  error: ConnectorError,
+  attempt: number,
+  shardId: string,
+  { backoffTimeMs, onThrottle }: StoreCheckpointOptions,
+): Promise<number> {
+  if (error.code !== "THROTTLED") return backoffTimeMs;
+  const event = {
+    service: "dynamodb",
+    operation: "UpdateItem",
+    shardId,
+    attempt,
+    delayMs: backoffTimeMs,
+  } as const;
+  return await onThrottle(event) ?? backoffTimeMs;
+}

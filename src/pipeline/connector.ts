@@ -1,0 +1,345 @@
+// The connector: opens its parts, gives each lease a consumer, keeps the time of checkpoints and status, and ends
+// everything in order. Whatever fails anywhere comes here and ends it (G7); no loop is left without an owner.
+
+import type { ConnectorError } from "../core/errors.ts";
+import { toConnectorError } from "../core/errors.ts";
+import type { HookChain } from "../hooks/chain.ts";
+import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
+import { LeaseCoordinator } from "../leases/coordinator.ts";
+import type { HeldLease } from "../leases/held-lease.ts";
+import { refuseLiveOwners } from "../leases/live-owners.ts";
+import { openLeaseTable } from "../leases/preflight.ts";
+import type { LeaseStore } from "../leases/store.ts";
+import { newWorkerId } from "../leases/worker-id.ts";
+import type { MessageSink } from "../pulsar/sink.ts";
+import { type ConnectorEvents, Emitter } from "./events.ts";
+import type { ConnectorOptions, ConnectorParts, ConsumerParts, KinesisStream, Totals } from "./parts.ts";
+import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
+import { ReadBudget } from "./read-budget.ts";
+import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
+import { drainAndRelease } from "./shutdown.ts";
+import { type ConnectorStatus, statusLine } from "./status.ts";
+import { unfinishedUntil } from "./until.ts";
+
+/** How a connector ended. */
+export interface ConnectorResult {
+  /** What stop() was given, "until" for a bounded run that is done, "error". */
+  readonly reason: string;
+  readonly error?: ConnectorError | undefined;
+  /** Shards of which something was in flight, or whose last checkpoint was not stored, when time ran out. */
+  readonly undrained: readonly string[];
+}
+
+const STATUS_EVERY_MS = 60_000;
+// A bounded run looks so often whether it is done when nothing of it is being read here.
+const UNTIL_EVERY_MS = 1_000;
+
+interface Running {
+  readonly consumer: ShardConsumer;
+  readonly done: Promise<void>;
+}
+
+/** One stream into Pulsar. Start it once. */
+export class Connector {
+  /** Resolves when it has ended, also after a failed start; never rejects. */
+  readonly finished: Promise<ConnectorResult>;
+  readonly #parts: ConnectorParts;
+  readonly #options: ConnectorOptions;
+  readonly #events = new Emitter();
+  readonly #budget: ReadBudget;
+  readonly #totals: Totals = {
+    records: 0,
+    bytes: 0,
+    dropped: 0,
+    checkpoints: 0,
+    failedCheckpoints: 0,
+    throttles: 0,
+  };
+  /** Aborted when stopping begins: no new work. */
+  readonly #stopping = new AbortController();
+  /** Aborted when the time of stopping is over: hooks and calls end now. */
+  readonly #stopNow = new AbortController();
+  readonly #running = new Map<string, Running>();
+  readonly #past = new Set<string>();
+  #resolveFinished!: (result: ConnectorResult) => void;
+  #state: ConnectorStatus["state"] = "starting";
+  #starting: Promise<void> | undefined;
+  #ending: Promise<ConnectorResult> | undefined;
+  #hooks: HookChain | undefined;
+  #kinesis: KinesisStream | undefined;
+  #source: RecordSource | undefined;
+  #store: LeaseStore | undefined;
+  #sink: MessageSink | undefined;
+  #coordinator: LeaseCoordinator | undefined;
+  #loops: Promise<void>[] = [];
+
+  constructor(parts: ConnectorParts, options: ConnectorOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#budget = new ReadBudget({
+      maxBytes: options.maxBufferedBytes,
+      maxWaitingRecords: options.receiveQueueSize,
+    });
+    this.finished = new Promise((resolve) => this.#resolveFinished = resolve);
+  }
+
+  /** Adds a listener; the returned function removes it. */
+  on<Name extends keyof ConnectorEvents>(
+    name: Name,
+    listener: (event: ConnectorEvents[Name]) => void,
+  ): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  /**
+   * Checks everything that can be checked and starts to read. Services that do not answer are asked for a minute.
+   * @throws ConnectorError what prevents it; `finished` resolves with the same error
+   */
+  async start(): Promise<void> {
+    this.#starting ??= this.#open();
+    try {
+      await this.#starting;
+    } catch (thrown) {
+      if (this.#ending) { // stopped, or failed elsewhere, while starting
+        const result = await this.#ending;
+        if (result.error !== undefined) throw result.error;
+        return;
+      }
+      const error = toConnectorError(thrown);
+      await this.#end("error", error);
+      throw error;
+    }
+  }
+
+  /** Drains, stores the last checkpoints and gives leases up, within `shutdownTimeoutMs`. */
+  stop(reason = "stop"): Promise<ConnectorResult> {
+    return this.#end(reason, undefined);
+  }
+
+  status(): ConnectorStatus {
+    const shards = Array.from(this.#running.values(), ({ consumer }) => consumer.status());
+    const lags = shards.flatMap(({ millisBehindLatest }) => millisBehindLatest ?? []);
+    const { records, bytes, dropped, checkpoints, throttles } = this.#totals;
+    return {
+      state: this.#state,
+      streamName: this.#options.streamName,
+      shards,
+      records,
+      bytes,
+      dropped,
+      checkpoints,
+      throttles,
+      bufferedBytes: this.#budget.bytes,
+      pendingMessages: this.#sink?.pending ?? 0,
+      millisBehindLatest: lags.length === 0 ? undefined : Math.max(...lags),
+    };
+  }
+
+  async #open(): Promise<void> {
+    const { clock, log } = this.#parts;
+    const { streamName, until } = this.#options;
+    const scope: StartScope = { clock, log, signal: this.#stopping.signal };
+    const hooks = this.#hooks = await this.#parts.openHooks(this.#stopNow.signal);
+    const kinesis = this.#kinesis = await this.#parts.openKinesis(this.#onThrottle);
+    const stream = await withPatience(() => kinesis.describe(scope.signal), scope);
+    const store = this.#store = await this.#parts.openLeaseStore();
+    const { tableWasChosen, failoverTimeMs } = this.#options;
+    const table = await withPatience(
+      () => openLeaseTable({ store, stream, tableWasChosen, ...scope }),
+      scope,
+    );
+    if (until !== undefined) {
+      await withPatience(
+        () => refuseLiveOwners({ store, clock, signal: scope.signal, observeMs: failoverTimeMs }),
+        scope,
+      );
+    }
+    this.#source = kinesis.openSource();
+    const coordinator = this.#coordinator = new LeaseCoordinator({
+      workerId: newWorkerId(),
+      failoverTimeMs,
+      store,
+      stream,
+      clock,
+      log,
+      kinesisNow: () => kinesis.now(),
+      onAcquired: (held) => this.#consume(held),
+      onLost: (held) => void this.#past.delete(held.shardId),
+      onFault: (error) => this.#fail(error),
+      onThrottle: this.#onThrottle,
+    });
+    const position = this.#options.initialPosition;
+    const { tableName } = store;
+    await withPatience(
+      () =>
+        ensureLeases({ ...scope, kinesis, stream, position, leases: table.leases, tableName, coordinator }),
+      scope,
+    );
+    const sink = this.#sink = await this.#parts.openSink({
+      fatal: (error) => this.#fail(error),
+      reconnecting: (topic, error, delayMs) =>
+        log.warn(`topic ${topic}: ${error.message}; trying again in ${delayMs} ms`, { code: error.code }),
+      connected: (topic, broker) => log.info(`publishing to ${topic} at ${broker}`),
+    });
+    await withPatience(() => sink.open(this.#options.topic, scope.signal), scope);
+    await hooks.start({ streamName });
+    scope.signal.throwIfAborted();
+    this.#state = "running";
+    log.info(`copying stream ${streamName} to ${this.#options.topic}`, { table: tableName });
+    coordinator.start();
+    this.#loop(() => this.#reportStatus());
+    if (until !== undefined) this.#loop(() => this.#watchUntil());
+  }
+
+  readonly #onThrottle: OnThrottle = (event) => {
+    this.#totals.throttles++;
+    this.#events.emit("throttle", event);
+    return this.#hooks?.throttle(event);
+  };
+
+  #consume(held: HeldLease): void {
+    if (this.#stopping.signal.aborted) return; // releaseAll() gives it up
+    const consumer = new ShardConsumer(held, this.#consumerParts());
+    const over = new AbortController();
+    const done = consumer.run()
+      .then((end) => this.#ended(consumer, end), (error) => this.#failedIn(consumer, error))
+      .finally(() => over.abort());
+    this.#running.set(held.shardId, { consumer, done });
+    this.#loop(() => this.#checkpointRegularly(consumer, AbortSignal.any([over.signal, held.lost])));
+  }
+
+  #consumerParts(): ConsumerParts {
+    const { streamName, initialPosition, until, numRetries, backoffTimeMs } = this.#options;
+    const { clock, log } = this.#parts;
+    const kinesis = this.#kinesis!;
+    return {
+      streamName,
+      startAtTime: initialPosition.type === "AT_TIMESTAMP" ? initialPosition.timestamp : undefined,
+      until,
+      numRetries,
+      backoffTimeMs,
+      tableName: this.#store!.tableName,
+      clock,
+      log,
+      budget: this.#budget,
+      source: this.#source!,
+      kinesisNow: () => kinesis.now(),
+      sink: this.#sink!,
+      hooks: this.#hooks!,
+      events: this.#events,
+      totals: this.#totals,
+      leases: this.#coordinator!,
+      onThrottle: this.#onThrottle,
+      onFault: (error) => this.#fail(error),
+    };
+  }
+
+  #ended(consumer: ShardConsumer, end: ConsumerEnd): void {
+    const { shardId } = consumer;
+    if (end === "until") {
+      this.#past.add(shardId);
+      this.#parts.log.info(`shard ${shardId} has reached the time of --until`);
+    }
+    const mine = this.#running.get(shardId)?.consumer === consumer;
+    if (mine && (end === "lost" || end === "shard-end")) this.#running.delete(shardId);
+  }
+
+  #failedIn(consumer: ShardConsumer, error: unknown): void {
+    if (this.#stopNow.signal.aborted) return;
+    this.#fail(inShard(error, this.#options.streamName, consumer.shardId));
+  }
+
+  async #checkpointRegularly(consumer: ShardConsumer, over: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([over, this.#stopping.signal]);
+    for (;;) {
+      await this.#parts.clock.sleep(this.#options.checkpointIntervalMs, signal);
+      if (signal.aborted) return;
+      await consumer.checkpoint("interval", signal);
+    }
+  }
+
+  async #reportStatus(): Promise<void> {
+    let before: ConnectorStatus | undefined;
+    for (;;) {
+      await this.#parts.clock.sleep(STATUS_EVERY_MS, this.#stopping.signal);
+      if (this.#stopping.signal.aborted) return;
+      const now = this.status();
+      this.#parts.log.info(statusLine(now, before, STATUS_EVERY_MS));
+      this.#events.emit("status", now);
+      before = now;
+    }
+  }
+
+  /** Ends a bounded run once every lease of the table, freshly read, is past its time. */
+  async #watchUntil(): Promise<void> {
+    const { clock } = this.#parts;
+    const { signal } = this.#stopping;
+    for (;;) {
+      await clock.sleep(UNTIL_EVERY_MS, signal);
+      if (signal.aborted) return;
+      const reading = [...this.#running.keys()].some((shardId) => !this.#past.has(shardId));
+      if (reading) continue;
+      const scan = await withPatience(() => this.#store!.scan({ signal, consistent: true }), {
+        ...this.#parts,
+        signal,
+      });
+      if (scan.leases.length > 0 && unfinishedUntil(scan.leases, this.#past).length === 0) {
+        void this.#end("until", undefined);
+        return;
+      }
+    }
+  }
+
+  /** A loop of the connector: when it fails, the connector fails. */
+  #loop(run: () => Promise<void>): void {
+    const loop = run().catch((error) => {
+      if (!this.#stopping.signal.aborted) this.#fail(toConnectorError(error));
+    });
+    this.#loops.push(loop);
+    void loop.finally(() => this.#loops = this.#loops.filter((one) => one !== loop));
+  }
+
+  #fail(error: ConnectorError): void {
+    void this.#end("error", error);
+  }
+
+  #end(reason: string, error: ConnectorError | undefined): Promise<ConnectorResult> {
+    this.#ending ??= this.#shutDown(reason, error).then((result) => {
+      this.#state = "stopped";
+      this.#resolveFinished(result);
+      return result;
+    });
+    return this.#ending;
+  }
+
+  async #shutDown(reason: string, error: ConnectorError | undefined): Promise<ConnectorResult> {
+    const { clock, log } = this.#parts;
+    this.#state = "stopping";
+    this.#stopping.abort();
+    if (error !== undefined) {
+      log.error(error.message, { code: error.code, error });
+      this.#events.emit("error", error);
+      await this.#hooks?.error({ error, shardId: error.where.shardId });
+    }
+    await this.#starting?.catch(() => {}); // start() tells it
+    const undrained = await drainAndRelease({
+      clock,
+      log,
+      shutdownTimeoutMs: this.#options.shutdownTimeoutMs,
+      failed: error !== undefined,
+      running: [...this.#running.values()],
+      sink: this.#sink,
+      coordinator: this.#coordinator,
+      stopNow: this.#stopNow,
+      onStop: () => this.#hooks?.stop({ reason }) ?? Promise.resolve(),
+    });
+    await Promise.all(this.#loops);
+    for (const part of [this.#sink, this.#source, this.#kinesis, this.#store]) {
+      await part?.close().catch((failure: unknown) =>
+        log.warn(`closing failed: ${toConnectorError(failure).message}`)
+      );
+    }
+    log.info(`stopped (${reason})`, undrained.length > 0 ? { undrained } : {});
+    return { reason, error, undrained };
+  }
+}

@@ -1,0 +1,33 @@
+// Pages between a shard's reader and its publisher, so that the next read goes on while the last page is published.
+// How much may wait in it is decided before a read is made (read-budget.ts), not here.
+
+/** A queue with one producer and one consumer. */
+export class PageQueue<T> {
+  readonly #items: T[] = [];
+  #wake: (() => void) | undefined;
+  #closed = false;
+
+  push(item: T): void {
+    this.#items.push(item);
+    this.#wake?.();
+  }
+
+  /** No more items will come; those in it are still given out. */
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+  }
+
+  /** The next item; undefined when the queue is closed and empty. */
+  async take(): Promise<T | undefined> {
+    while (this.#items.length === 0 && !this.#closed) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    return this.#items.shift();
+  }
+
+  /** Takes out all that wait. */
+  clear(): T[] {
+    return this.#items.splice(0);
+  }
+}

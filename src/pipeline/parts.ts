@@ -1,0 +1,102 @@
+// What a connector is put together from (create-connector.ts does it; tests give their own).
+
+import type { Clock } from "../core/clock.ts";
+import type { ConnectorError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Shard } from "../core/shard.ts";
+import type { HookChain } from "../hooks/chain.ts";
+import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
+import type { LeaseCoordinator } from "../leases/coordinator.ts";
+import type { LeaseStore } from "../leases/store.ts";
+import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
+import type { Emitter } from "./events.ts";
+import type { ReadBudget } from "./read-budget.ts";
+
+/** Where a connector without checkpoints begins. */
+export type InitialPosition =
+  | { readonly type: "LATEST" }
+  | { readonly type: "TRIM_HORIZON" }
+  | { readonly type: "AT_TIMESTAMP"; readonly timestamp: number };
+
+/** The stream, as its service describes it. */
+export interface StreamDescription {
+  readonly streamName: string;
+  readonly streamArn: string;
+  /** Epoch milliseconds. */
+  readonly streamCreatedAt: number;
+}
+
+/** The Kinesis side of a connector. */
+export interface KinesisStream {
+  /** @throws ConnectorError STREAM_NOT_FOUND, ACCESS_DENIED, CREDENTIALS_INVALID, retryable ones … */
+  describe(signal: AbortSignal): Promise<StreamDescription>;
+  /** Shards that hold something at or after a position; all that exist without one. */
+  listShards(position: InitialPosition | undefined, signal: AbortSignal): Promise<Shard[]>;
+  /** Kinesis' clock, epoch milliseconds, rounded down to the second. */
+  now(): number;
+  /** To be called after describe(). */
+  openSource(): RecordSource;
+  close(): Promise<void>;
+}
+
+/** What makes the parts; each is called once. */
+export interface ConnectorParts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  openKinesis(onThrottle: OnThrottle): Promise<KinesisStream>;
+  openLeaseStore(): Promise<LeaseStore>;
+  openSink(events: SinkEvents): Promise<MessageSink>;
+  /** @param signal aborted when the connector stops at once */
+  openHooks(signal: AbortSignal): Promise<HookChain>;
+}
+
+/** The settings of a connector, units in the names. */
+export interface ConnectorOptions {
+  readonly streamName: string;
+  /** The topic that is opened at the start, so that what is wrong with it is said then. */
+  readonly topic: string;
+  readonly initialPosition: InitialPosition;
+  /** Whether `applicationName` or `leases.table` was given. */
+  readonly tableWasChosen: boolean;
+  readonly failoverTimeMs: number;
+  readonly checkpointIntervalMs: number;
+  readonly backoffTimeMs: number;
+  readonly numRetries: number;
+  readonly receiveQueueSize: number;
+  readonly maxBufferedBytes: number;
+  readonly shutdownTimeoutMs: number;
+  /** Ends by itself when every shard is past this time, epoch milliseconds. */
+  readonly until?: number | undefined;
+}
+
+/** Counts since the start, of all shards. */
+export interface Totals {
+  records: number;
+  bytes: number;
+  dropped: number;
+  checkpoints: number;
+  failedCheckpoints: number;
+  throttles: number;
+}
+
+/** What all consumers of a connector share. */
+export interface ConsumerParts {
+  readonly streamName: string;
+  readonly startAtTime: number | undefined;
+  readonly until: number | undefined;
+  readonly numRetries: number;
+  readonly backoffTimeMs: number;
+  readonly tableName: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly budget: ReadBudget;
+  readonly source: RecordSource;
+  readonly kinesisNow: () => number;
+  readonly sink: MessageSink;
+  readonly hooks: HookChain;
+  readonly events: Emitter;
+  readonly totals: Totals;
+  readonly leases: Pick<LeaseCoordinator, "waitForParents" | "createChildLeases">;
+  readonly onThrottle: OnThrottle;
+  readonly onFault: (error: ConnectorError) => void;
+}

@@ -1,0 +1,104 @@
+// What has to be true before the first read: the stream exists, the lease table is ours and complete. Services that
+// do not answer are asked again for a minute, then the start fails: a supervisor restarts, a CI job hears of it.
+
+import { backoffDelay } from "../core/backoff.ts";
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { LeaseCoordinator } from "../leases/coordinator.ts";
+import { hashRangeHole, initialLeases } from "../leases/new-leases.ts";
+import type { Lease } from "../leases/store.ts";
+import type { InitialPosition, KinesisStream, StreamDescription } from "./parts.ts";
+import { checkCheckpoints, inGenerations, shardsWithoutLease } from "./shard-sync.ts";
+
+/** How long a start keeps asking services that do not answer. */
+export const START_PATIENCE_MS = 60_000;
+const BACKOFF = { firstMs: 500, maxMs: 5_000, jitter: 0.3 };
+// As the KCL: a listing with a hole was made in the middle of a reshard.
+const LISTINGS = 3;
+const LISTING_PAUSE_MS = 1_000;
+
+/** What the steps of a start share. */
+export interface StartScope {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Aborted by a stop during the start. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The result of a call that may need patience.
+ * @throws ConnectorError the last retryable one after a minute, any other at once
+ */
+export async function withPatience<T>(
+  call: () => Promise<T>,
+  { clock, log, signal }: StartScope,
+): Promise<T> {
+  const deadline = clock.monotonic() + START_PATIENCE_MS;
+  for (let attempt = 1;; attempt++) {
+    signal.throwIfAborted();
+    try {
+      return await call();
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const error = toConnectorError(thrown);
+      const delayMs = backoffDelay(BACKOFF, attempt, clock.random());
+      if (!error.retryable || clock.monotonic() + delayMs > deadline) throw error;
+      log.warn(`${error.message}; asking again in ${delayMs} ms`, { code: error.code, attempt });
+      await clock.sleep(delayMs, signal);
+    }
+  }
+}
+
+/** Options of {@link ensureLeases}. */
+export interface EnsureLeasesOptions extends StartScope {
+  readonly kinesis: KinesisStream;
+  readonly stream: StreamDescription;
+  readonly position: InitialPosition;
+  /** Rows of the table. */
+  readonly leases: readonly Lease[];
+  readonly tableName: string;
+  readonly coordinator: Pick<LeaseCoordinator, "createLeases">;
+}
+
+/**
+ * Writes leases for shards that have none. A table of which only a part was written (a start that was killed) is
+ * completed; one with leases is otherwise left as it is.
+ * @throws ConnectorError LEASE_TABLE_FOREIGN, and AWS_UNAVAILABLE when the shards do not cover all keys
+ */
+export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> {
+  const { kinesis, position, leases, signal, stream, log, coordinator } = options;
+  const all = await kinesis.listShards(undefined, signal);
+  checkCheckpoints(leases, all, options.tableName);
+  const missing = shardsWithoutLease(await listCompletely(options), all, leases);
+  const kinesisNow = kinesis.now();
+  let created = 0;
+  for (const wave of inGenerations(missing)) {
+    created += await coordinator.createLeases(
+      initialLeases(wave, { position: position.type, stream, kinesisNow }),
+      signal,
+    );
+  }
+  if (created > 0) log.info(`wrote ${created} leases at ${position.type}`, { table: options.tableName });
+}
+
+async function listCompletely({ kinesis, position, signal, clock, stream }: EnsureLeasesOptions) {
+  for (let listing = 1;; listing++) {
+    const shards = await kinesis.listShards(position, signal);
+    const hole = hashRangeHole(shards);
+    if (hole === undefined) return shards;
+    if (listing === LISTINGS) {
+      throw new ConnectorError(
+        `the shards of stream ${stream.streamName} leave hash key ${hole} uncovered, as in the middle of a reshard; ` +
+          "start again in a moment",
+        {
+          code: "AWS_UNAVAILABLE",
+          retryable: true,
+          where: { stream: stream.streamName, operation: "ListShards" },
+        },
+      );
+    }
+    await clock.sleep(LISTING_PAUSE_MS, signal);
+    signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,322 @@
+// One shard under one lease: waits for its parents, reads, runs the hooks, publishes, checkpoints, ends. Two loops
+// with a queue between them, so that the next read goes on while the last page is published.
+
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type Checkpoint, type Position, sentinel } from "../core/position.ts";
+import type { RecordPage } from "../core/record.ts";
+import { type ChildShard, FULL_HASH_RANGE, type HashKeyRange } from "../core/shard.ts";
+import type { CheckpointEvent } from "../hooks/types.ts";
+import type { ShardReader } from "../kinesis/source.ts";
+import type { HeldLease } from "../leases/held-lease.ts";
+import { storeCheckpoint } from "./checkpoints.ts";
+import { type PageRecords, pageRecords } from "./page-records.ts";
+import { PageQueue } from "./page-queue.ts";
+import type { ConsumerParts } from "./parts.ts";
+import type { PageSizes } from "./read-budget.ts";
+import { ShardDelivery } from "./shard-delivery.ts";
+import { startPosition } from "./start-position.ts";
+import type { ShardState, ShardStatus } from "./status.ts";
+
+/** How a consumer ended. */
+export type ConsumerEnd =
+  /** SHARD_END is stored. */
+  | "shard-end"
+  /** The time of a bounded run is reached; what is in flight may still be acknowledged. */
+  | "until"
+  /** Asked to stop; what is in flight may still be acknowledged. */
+  | "stopped"
+  /** The lease is not ours any more. */
+  | "lost";
+
+interface QueuedPage {
+  readonly page: RecordPage;
+  /** Kinesis' clock before the page was asked for. */
+  readonly askedAt: number;
+}
+
+// A merge whose other parent has no lease yet is looked at again after this long.
+const POSTPONED_CHILDREN_MS = 2_000;
+
+/** The consumer of one held lease. Run it once. */
+export class ShardConsumer {
+  readonly shardId: string;
+  readonly delivery: ShardDelivery;
+  readonly #lease: HeldLease;
+  readonly #parts: ConsumerParts;
+  readonly #pages = new PageQueue<QueuedPage>();
+  readonly #stop = new AbortController();
+  /** Aborted by a stop, and by the loss of the lease. */
+  readonly #signal: AbortSignal;
+  readonly #sizes: PageSizes = {};
+  readonly #range: HashKeyRange;
+  #state: ShardState = "waiting-for-parents";
+  #millisBehindLatest: number | undefined;
+  /** Records at or before it were finished by an earlier run. */
+  #resumeAfter: Position | undefined;
+  #records = 0;
+  #checkpointing: Promise<unknown> = Promise.resolve();
+  #stored: Position | undefined;
+  #uncheckpointed = { records: 0, bytes: 0 };
+
+  constructor(lease: HeldLease, parts: ConsumerParts) {
+    this.shardId = lease.shardId;
+    this.delivery = new ShardDelivery({ ...parts, lease });
+    this.#lease = lease;
+    this.#parts = parts;
+    this.#signal = AbortSignal.any([this.#stop.signal, lease.lost]);
+    const { startingHashKey, endingHashKey } = lease.lease;
+    this.#range = startingHashKey !== undefined && endingHashKey !== undefined
+      ? { startingHashKey, endingHashKey }
+      : FULL_HASH_RANGE;
+  }
+
+  /** Works until the shard's end, a stop, or the loss of the lease. Rejects with what waiting does not cure. */
+  async run(): Promise<ConsumerEnd> {
+    const ready = await this.#parts.leases.waitForParents(this.#lease);
+    const end = ready ? await this.#readAndPublish() : this.#interrupted();
+    if (end === "shard-end" || end === "until") this.#state = "done";
+    return end;
+  }
+
+  /** Stops reading and publishing; run() then ends. What was handed to the sink goes on. */
+  stop(): void {
+    if (this.#state !== "done") this.#state = "stopping";
+    this.#stop.abort();
+    this.#pages.close();
+  }
+
+  /** Stores how far everything is finished, unless that is stored already. */
+  checkpoint(reason: "interval" | "stop", signal: AbortSignal): Promise<void> {
+    return this.#oneAtATime(async () => {
+      const position = this.delivery.finished;
+      if (position === undefined || position === this.#stored || this.#lease.isFinished) return;
+      if (await this.#store(position, reason, this.#parts.numRetries, signal)) this.#stored = position;
+    });
+  }
+
+  /** Nothing is in flight, and how far it came is stored; or the shard is no longer ours to care for. */
+  get isClean(): boolean {
+    if (this.#lease.lost.aborted || this.#lease.isFinished) return true;
+    return this.delivery.size === 0 && this.delivery.finished === this.#stored;
+  }
+
+  status(): ShardStatus {
+    return {
+      shardId: this.shardId,
+      state: this.#lease.lost.aborted ? "lost" : this.#state,
+      millisBehindLatest: this.#millisBehindLatest,
+      inFlight: this.delivery.size,
+      checkpoint: this.#lease.lease.checkpoint.sequenceNumber,
+      records: this.#records,
+    };
+  }
+
+  async #readAndPublish(): Promise<ConsumerEnd> {
+    this.#state = "starting";
+    const { start, restart, resumeAfter, from } = startPosition(this.#lease.lease, {
+      connectLatestOnce: this.#lease.connectLatestOnce,
+      startAtTime: this.#parts.startAtTime,
+    });
+    this.#resumeAfter = resumeAfter;
+    let started: Promise<void> | undefined;
+    const reader = this.#parts.source.open({
+      shardId: this.shardId,
+      start,
+      restart,
+      signal: this.#signal,
+      onConnected: () => {
+        if (this.#state === "starting") this.#state = "processing";
+        started = this.#announceStart(from);
+        started.catch(() => this.stop()); // the publisher awaits it and fails with it
+      },
+    });
+    const reading = this.#read(reader).finally(() => this.#pages.close());
+    const publishing = this.#publishPages(() => started).finally(() => this.#stop.abort());
+    // Both are over before a failure is told; the reader's failure is the cause when both fail.
+    const [read, published] = await Promise.allSettled([reading, publishing]);
+    if (read.status === "rejected") throw read.reason;
+    if (published.status === "rejected") throw published.reason;
+    return published.value;
+  }
+
+  async #announceStart(from: string): Promise<void> {
+    const { streamName, hooks, events, log } = this.#parts;
+    const { parentShardIds } = this.#lease.lease;
+    const event = { streamName, shardId: this.shardId, parentShardIds, from };
+    log.info(`reading shard ${this.shardId} from ${from}`);
+    await hooks.shardStart(event);
+    events.emit("shardStart", event);
+  }
+
+  async #read(reader: ShardReader): Promise<void> {
+    const { budget, kinesisNow } = this.#parts;
+    while (!this.#signal.aborted) {
+      const askedAt = kinesisNow();
+      const granted = await reader.next((signal) => budget.admit(this.#sizes, signal));
+      if (granted === undefined) return;
+      const { page, grant } = granted;
+      grant.settle(page.bytes, page.records.length);
+      if (page.records.length > 0 || this.#sizes.bytes === undefined) {
+        this.#sizes.bytes = page.bytes;
+        this.#sizes.recordBytes = page.bytes / Math.max(page.records.length, 1);
+      }
+      this.#pages.push({ page, askedAt });
+      if (page.shardEnd !== undefined) return;
+    }
+  }
+
+  async #publishPages(started: () => Promise<void> | undefined): Promise<ConsumerEnd> {
+    try {
+      for (;;) {
+        const next = await this.#pages.take();
+        if (next === undefined) return this.#interrupted();
+        await started();
+        const end = await this.#publishPage(next);
+        if (end !== undefined) return end;
+      }
+    } finally {
+      for (const { page } of this.#pages.clear()) {
+        this.#parts.budget.release(page.bytes);
+        this.#parts.budget.handedOn(page.records.length);
+      }
+    }
+  }
+
+  /** Publishes one page; returns how the consumer ends, if it does. */
+  async #publishPage({ page, askedAt }: QueuedPage): Promise<ConsumerEnd | undefined> {
+    const { until, log } = this.#parts;
+    const part = pageRecords(page, { range: this.#range, resumeAfter: this.#resumeAfter, until });
+    if (part.misindexed > 0) {
+      log.warn(`shard ${this.shardId}: ${part.misindexed} user records of KPL aggregates name a missing key`);
+    }
+    if (!await this.#publishRecords(page, part)) return this.#interrupted();
+    if (part.records.length > 0) this.#resumeAfter = undefined;
+    this.#millisBehindLatest = page.millisBehindLatest;
+    if (part.pastUntil) return "until";
+    if (page.shardEnd !== undefined) return await this.#finishShard(page.shardEnd.childShards);
+    if (until !== undefined && page.millisBehindLatest === 0 && askedAt >= until) return "until";
+    return undefined;
+  }
+
+  /** False = interrupted: the records from there on were not handed on. */
+  async #publishRecords(page: RecordPage, part: PageRecords): Promise<boolean> {
+    const { budget, hooks, totals } = this.#parts;
+    const { records, skipped } = part;
+    budget.release(page.bytes - part.bytes);
+    let left = part.bytes;
+    let index = 0;
+    let passed = 0;
+    const passSkipped = (): void => {
+      while (passed < skipped.length && skipped[passed]!.before <= index) {
+        this.delivery.pass(skipped[passed++]!);
+      }
+    };
+    try {
+      const info = { shardId: this.shardId, millisBehindLatest: page.millisBehindLatest };
+      const run = hooks.processPage(records, info, this.#signal);
+      for (;;) {
+        const next = run.next();
+        const outcomes = next instanceof Promise ? await next : next;
+        if (outcomes === undefined) break;
+        if (!this.#lease.isAlive()) return false;
+        for (const outcome of outcomes) {
+          if (skipped.length > 0) passSkipped();
+          const record = records[index]!;
+          const handed = this.delivery.handOn(record, outcome, this.#signal);
+          if (handed !== true && !await handed) return false;
+          if (outcome === null) totals.dropped++;
+          left -= record.data.length;
+          index++;
+        }
+      }
+      if (index < records.length) return false;
+      passSkipped();
+      return true;
+    } finally {
+      this.#records += index;
+      totals.records += index;
+      totals.bytes += part.bytes - left;
+      budget.release(left);
+      budget.handedOn(page.records.length);
+    }
+  }
+
+  /** All is handed on: leases for the children, then SHARD_END once everything is acknowledged (kcl-compat §4.4). */
+  async #finishShard(children: readonly ChildShard[]): Promise<ConsumerEnd> {
+    const { leases, clock, hooks, events, streamName, log, sink } = this.#parts;
+    this.#state = "ending";
+    sink.flush();
+    try {
+      while (await leases.createChildLeases(children, this.#signal) === "postponed") {
+        await clock.sleep(POSTPONED_CHILDREN_MS, this.#signal);
+      }
+    } catch (error) {
+      if (this.#signal.aborted) return this.#interrupted();
+      throw error;
+    }
+    await this.delivery.drained(this.#signal);
+    if (this.#signal.aborted) return this.#interrupted();
+    const childShardIds = children.map((child) => child.shardId);
+    // A shard's end is tried for as long as we own it: without it the children never start.
+    const stored = await this.#oneAtATime(() =>
+      this.#store(sentinel("SHARD_END"), "shard-end", Infinity, this.#signal, childShardIds)
+    );
+    if (!stored) return this.#interrupted();
+    log.info(`shard ${this.shardId} is finished; children: ${childShardIds.join(", ") || "none"}`);
+    const event = { streamName, shardId: this.shardId, childShardIds };
+    await hooks.shardEnd(event);
+    events.emit("shardEnd", event);
+    return "shard-end";
+  }
+
+  #interrupted(): ConsumerEnd {
+    return this.#lease.isAlive() ? "stopped" : "lost";
+  }
+
+  #oneAtATime<T>(task: () => Promise<T>): Promise<T> {
+    const run = this.#checkpointing.then(task);
+    this.#checkpointing = run.catch(() => {}); // the caller of this task hears of it
+    return run;
+  }
+
+  async #store(
+    checkpoint: Checkpoint,
+    reason: CheckpointEvent["reason"],
+    numRetries: number,
+    signal: AbortSignal,
+    childShardIds?: readonly string[],
+  ): Promise<boolean> {
+    const { streamName, hooks, events, totals } = this.#parts;
+    const counts = this.delivery.takeCounts();
+    this.#uncheckpointed.records += counts.records;
+    this.#uncheckpointed.bytes += counts.bytes;
+    const target = {
+      shardId: this.shardId,
+      checkpoint: (position: Checkpoint) =>
+        this.#lease.checkpoint(position, childShardIds === undefined ? {} : { childShardIds }),
+    };
+    const result = await storeCheckpoint(target, checkpoint, { ...this.#parts, numRetries, signal });
+    if (result !== "stored") {
+      if (result === "failed") totals.failedCheckpoints++;
+      return false;
+    }
+    totals.checkpoints++;
+    const event = { streamName, shardId: this.shardId, ...checkpoint, ...this.#uncheckpointed, reason };
+    this.#uncheckpointed = { records: 0, bytes: 0 };
+    await hooks.checkpoint(event);
+    events.emit("checkpoint", event);
+    return true;
+  }
+}
+
+/** A consumer's failure with the shard it happened in. */
+export function inShard(error: unknown, streamName: string, shardId: string): ConnectorError {
+  const known = toConnectorError(error);
+  if (known.where.shardId !== undefined) return known;
+  return new ConnectorError(`stream ${streamName}, shard ${shardId}: ${known.message}`, {
+    code: known.code,
+    retryable: known.retryable,
+    cause: known,
+    where: { ...known.where, stream: streamName, shardId },
+  });
+}

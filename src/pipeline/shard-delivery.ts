@@ -1,0 +1,134 @@
+// The records of one shard that are on their way to Pulsar, under one lease. A record gets its ordinal when it is
+// handed to the sink, in shard order; so everything that is numbered is on its way, and nothing else is.
+
+import { ConnectorError } from "../core/errors.ts";
+import { InFlight } from "../core/in-flight.ts";
+import type { Position } from "../core/position.ts";
+import type { SinkMessage, UserRecord } from "../core/record.ts";
+import type { HookOutcome } from "../hooks/record-run.ts";
+import type { HeldLease } from "../leases/held-lease.ts";
+import type { Delivery, MessageSink } from "../pulsar/sink.ts";
+import type { ReadBudget } from "./read-budget.ts";
+
+/** What a {@link ShardDelivery} works with. */
+export interface ShardDeliveryOptions {
+  readonly streamName: string;
+  readonly lease: HeldLease;
+  readonly sink: MessageSink;
+  readonly budget: ReadBudget;
+  readonly onFault: (error: ConnectorError) => void;
+}
+
+/** Hands records of one shard to the sink and hears of their receipts. */
+export class ShardDelivery implements Delivery {
+  readonly #options: ShardDeliveryOptions;
+  readonly #inFlight: InFlight;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(options: ShardDeliveryOptions) {
+    this.#options = options;
+    this.#inFlight = new InFlight((bytes) => options.budget.release(bytes));
+    options.lease.lost.addEventListener("abort", () => this.abandon(), { once: true });
+  }
+
+  /**
+   * Hands on what became of a record (null = dropped); waits while the sink has no room.
+   * False = the lease is lost or the signal aborted: the record was not handed on.
+   */
+  handOn(record: UserRecord, outcome: HookOutcome, signal: AbortSignal): boolean | Promise<boolean> {
+    if (outcome === null) {
+      this.#inFlight.add(record.sequenceNumber, record.subSequenceNumber, record.data.length, 0);
+      return true;
+    }
+    const count = isSeveral(outcome) ? outcome.length : 1;
+    const room = this.#options.sink.reserve(count, signal);
+    if (room === true) return this.#send(record, outcome);
+    return room.then((admitted) => {
+      if (!admitted) return false;
+      if (!signal.aborted) return this.#send(record, outcome);
+      this.#options.sink.unreserve(count);
+      return false;
+    });
+  }
+
+  /** A record of which nothing is published and whose bytes are not counted: its position is only passed. */
+  pass(position: Position): void {
+    this.#inFlight.add(position.sequenceNumber, position.subSequenceNumber, 0, 0);
+  }
+
+  /** How far everything is finished. */
+  get finished(): Position | undefined {
+    return this.#inFlight.finished;
+  }
+
+  /** Records handed to the sink that a checkpoint cannot pass yet. */
+  get size(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Records and bytes finished since the last call. */
+  takeCounts(): { records: number; bytes: number } {
+    return this.#inFlight.takeCounts();
+  }
+
+  /** Resolves when everything handed to the sink is acknowledged, the lease is lost, or the signal aborts. */
+  async drained(signal?: AbortSignal): Promise<void> {
+    if (this.#inFlight.size === 0 || this.#options.lease.lost.aborted || signal?.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+      this.#options.lease.lost.addEventListener("abort", () => resolve(), { once: true });
+      signal?.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  /** Forgets what is in flight: it is not ours any more, or a stop has run out of time. */
+  abandon(): void {
+    this.#options.sink.drop(this);
+    this.#inFlight.abandon();
+    this.#onEmpty?.();
+  }
+
+  isAlive(): boolean {
+    return this.#options.lease.isAlive();
+  }
+
+  acknowledged(from: number, to: number): void {
+    this.#inFlight.acknowledged(from, to);
+    if (this.#inFlight.size === 0) this.#onEmpty?.();
+  }
+
+  refused(_ordinal: number, error: ConnectorError): void {
+    const { streamName, lease, onFault } = this.#options;
+    onFault(
+      new ConnectorError(
+        `stream ${streamName}, shard ${lease.shardId}: a message was refused for good: ${error.message}`,
+        {
+          code: error.code,
+          cause: error,
+          where: { ...error.where, stream: streamName, shardId: lease.shardId },
+        },
+      ),
+    );
+  }
+
+  #send(record: UserRecord, outcome: SinkMessage | readonly SinkMessage[]): boolean {
+    const { sink, budget } = this.#options;
+    const { sequenceNumber, subSequenceNumber } = record;
+    const read = record.data.length;
+    const several = isSeveral(outcome);
+    const made = several ? outcome.reduce((sum, { data }) => sum + data.length, 0) : outcome.data.length;
+    if (made > read) budget.release(read - made); // hooks made it larger: it counts at its own size
+    const size = Math.max(read, made);
+    if (several) {
+      const ordinal = this.#inFlight.add(sequenceNumber, subSequenceNumber, size, outcome.length);
+      for (const message of outcome) sink.send(message, this, ordinal);
+    } else {
+      sink.send(outcome, this, this.#inFlight.add(sequenceNumber, subSequenceNumber, size, 1));
+    }
+    return true;
+  }
+}
+
+function isSeveral(outcome: SinkMessage | readonly SinkMessage[]): outcome is readonly SinkMessage[] {
+  return Array.isArray(outcome);
+}

@@ -1,0 +1,67 @@
+// The end of a connector, in order and in time: stop reading, wait for receipts, store the last checkpoints, give the
+// leases up. What does not finish in time stays unfinished in the table too, so the next start reads it again (G1).
+
+import type { Clock } from "../core/clock.ts";
+import { toConnectorError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { LeaseCoordinator } from "../leases/coordinator.ts";
+import type { MessageSink } from "../pulsar/sink.ts";
+import type { ShardConsumer } from "./shard-consumer.ts";
+
+/** What is to be ended. */
+export interface DrainOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly shutdownTimeoutMs: number;
+  /** After a failure receipts are waited for only shortly: some may never come. */
+  readonly failed: boolean;
+  readonly running: readonly { readonly consumer: ShardConsumer; readonly done: Promise<void> }[];
+  readonly sink: MessageSink | undefined;
+  readonly coordinator: LeaseCoordinator | undefined;
+  /** Aborted here when the time is over. */
+  readonly stopNow: AbortController;
+  /** The onStop hooks. */
+  readonly onStop: () => Promise<void>;
+}
+
+// Of the time for a stop, this part is for receipts; the rest for the last checkpoints and for releasing leases.
+const PART_FOR_RECEIPTS = 0.8;
+const FAILED_DRAIN_MS = 5_000;
+
+/** Ends it; returns the shards that were not drained or whose last checkpoint could not be stored. */
+export async function drainAndRelease(options: DrainOptions): Promise<string[]> {
+  const { clock, log, shutdownTimeoutMs, running, sink, coordinator, stopNow } = options;
+  const over = new AbortController();
+  const deadline = clock.sleep(shutdownTimeoutMs, over.signal).then(() => stopNow.abort());
+  const inTime = (work: Promise<unknown>, ms: number): Promise<unknown> =>
+    Promise.race([work, clock.sleep(ms, stopNow.signal)]);
+
+  const taking = coordinator?.stopTaking();
+  for (const { consumer } of running) consumer.stop();
+  sink?.flush();
+  const receipts = shutdownTimeoutMs * PART_FOR_RECEIPTS;
+  const drained = Promise.all(
+    running.map(({ consumer, done }) => done.then(() => consumer.delivery.drained(stopNow.signal))),
+  );
+  await inTime(drained, options.failed ? Math.min(receipts, FAILED_DRAIN_MS) : receipts);
+  await inTime(
+    Promise.all(
+      running.map(({ consumer }) =>
+        consumer.checkpoint("stop", stopNow.signal).catch((error: unknown) =>
+          log.warn(
+            `the last checkpoint of shard ${consumer.shardId} failed: ${toConnectorError(error).message}`,
+          )
+        )
+      ),
+    ),
+    shutdownTimeoutMs,
+  );
+  const undrained = running.flatMap(({ consumer }) => consumer.isClean ? [] : [consumer.shardId]);
+  for (const { consumer } of running) consumer.delivery.abandon();
+  await inTime(Promise.resolve(taking).then(() => coordinator?.releaseAll()), shutdownTimeoutMs);
+  await inTime(options.onStop(), shutdownTimeoutMs);
+  stopNow.abort();
+  over.abort();
+  await deadline;
+  return undrained;
+}

@@ -1,0 +1,78 @@
+// What a connector says of itself: `connector.status()`, and the line that is logged once a minute.
+
+/** What a shard's consumer is doing. */
+export type ShardState =
+  | "waiting-for-parents"
+  | "starting"
+  | "processing"
+  /** All is read, the last records wait for their receipts. */
+  | "ending"
+  /** Its end is reached, or the time of `--until`. */
+  | "done"
+  | "stopping"
+  | "lost";
+
+/** One shard that this process holds. */
+export interface ShardStatus {
+  readonly shardId: string;
+  readonly state: ShardState;
+  /** Milliseconds; undefined before the first read. */
+  readonly millisBehindLatest: number | undefined;
+  /** Records handed to Pulsar that cannot be checkpointed yet. */
+  readonly inFlight: number;
+  /** The stored checkpoint: digits or a sentinel. */
+  readonly checkpoint: string;
+  /** Since this process took the lease. */
+  readonly records: number;
+}
+
+/** A connector as it stands. */
+export interface ConnectorStatus {
+  readonly state: "starting" | "running" | "stopping" | "stopped";
+  readonly streamName: string;
+  readonly shards: readonly ShardStatus[];
+  /** Totals since the start of this process. */
+  readonly records: number;
+  readonly bytes: number;
+  /** By hooks, or skipped after their errors. */
+  readonly dropped: number;
+  readonly checkpoints: number;
+  readonly throttles: number;
+  /** Bytes read or asked for that are not finished. */
+  readonly bufferedBytes: number;
+  /** Messages sent or queued and not yet acknowledged by Pulsar. */
+  readonly pendingMessages: number;
+  /** The largest of the shards; undefined when nothing was read. */
+  readonly millisBehindLatest: number | undefined;
+}
+
+/** One line for the log. `before` is the status one interval earlier. */
+export function statusLine(
+  now: ConnectorStatus,
+  before: ConnectorStatus | undefined,
+  intervalMs: number,
+): string {
+  const seconds = intervalMs / 1000;
+  const records = (now.records - (before?.records ?? 0)) / seconds;
+  const bytes = (now.bytes - (before?.bytes ?? 0)) / seconds;
+  const lag = now.millisBehindLatest;
+  const waiting = now.shards.filter((shard) => shard.state === "waiting-for-parents").length;
+  return [
+    `${records.toFixed(records < 10 ? 1 : 0)} records/s`,
+    `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : 0)} MB/s`,
+    `${now.shards.length} shards${waiting > 0 ? ` (${waiting} wait for their parents)` : ""}`,
+    lag === undefined ? "nothing read yet" : lag === 0 ? "caught up" : `${duration(lag)} behind`,
+    `${now.pendingMessages} in flight`,
+    `${now.records} records in all`,
+    ...now.dropped > 0 ? [`${now.dropped} dropped by hooks`] : [],
+    ...now.throttles > 0 ? [`${now.throttles} throttles`] : [],
+  ].join(", ");
+}
+
+function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  return `${(minutes / 60).toFixed(1)} h`;
+}
