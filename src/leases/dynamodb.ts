@@ -13,7 +13,7 @@ import { ConnectorError } from "../core/errors.ts";
 import { withDeadline } from "./deadline.ts";
 import { toConnectorError } from "./errors.ts";
 import { toUpdateExpression } from "./expression.ts";
-import { EVICTION, fromItem, type ItemChange, type LeaseItem, toItem, toItemChange } from "./row.ts";
+import { fromItem, type ItemChange, type LeaseItem, toItem, toItemChange } from "./row.ts";
 import type {
   ClientVersion,
   Lease,
@@ -142,11 +142,6 @@ class DynamoDbLeaseStore implements LeaseStore {
     });
     const lease = item && fromItem(item, this.tableName);
     return lease === undefined ? { done: false } : { done: true, lease };
-  }
-
-  async evict(leaseKey: string, owner: string): Promise<boolean> {
-    const item = await this.#update(leaseKey, EVICTION, "leaseOwner = :owner", { ":owner": { S: owner } });
-    return item !== undefined;
   }
 
   async delete(leaseKey: string): Promise<void> {

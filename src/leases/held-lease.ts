@@ -76,7 +76,7 @@ export class HeldLease {
   /** When the oldest write was sent that nobody has answered: it may have been applied, or may still be. */
   #unansweredSince: number | undefined;
   /** Why it is not alive any more. */
-  #end: "lost" | "given up" | undefined;
+  #end: "lost" | "releasing" | "released" | undefined;
   #connectLatestOnce: boolean;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -175,11 +175,14 @@ export class HeldLease {
    */
   release(): Promise<"released" | "lost"> {
     return this.#serially(async () => {
-      if (this.#end !== "given up" && !this.isAlive()) return "lost";
-      this.#end = "given up";
-      const evicted = await this.#options.store.evict(this.shardId, this.#options.workerId);
+      if (this.#end === "released") return "released";
+      if (this.#end !== "releasing" && !this.isAlive()) return "lost";
+      this.#end = "releasing";
+      // On condition of the counter, as every write: a late one must not evict us after we took the lease again.
+      const written = await this.#write({ leaseOwner: null }, (row) => row.leaseOwner === undefined);
+      this.#end = "released";
       this.#options.events.released(this);
-      return evicted ? "released" : "lost";
+      return written ? "released" : "lost";
     });
   }
 
@@ -190,7 +193,7 @@ export class HeldLease {
 
   /** Forgets it without a word to anybody: its row is being deleted. */
   drop(): void {
-    this.#end = "given up";
+    this.#end = "released";
   }
 
   /**
@@ -201,7 +204,7 @@ export class HeldLease {
   async #write(change: LeaseChange, holds: (row: Lease) => boolean): Promise<boolean> {
     const { store, clock } = this.#options;
     for (;;) {
-      if (!this.isAlive()) return false;
+      if (this.#end !== "releasing" && !this.isAlive()) return false;
       const counter = this.#lease.leaseCounter;
       const sentAt = clock.monotonic();
       const since = this.#unansweredSince ??= sentAt;
@@ -218,7 +221,7 @@ export class HeldLease {
         throw error;
       }
       const row = await store.get(this.shardId);
-      if (row === undefined || ownerOf(row) !== this.#options.workerId || row.leaseCounter !== counter + 1) {
+      if (row === undefined || row.leaseCounter !== counter + 1 || !this.#isOurs(row)) {
         this.#lose(row === undefined ? { reason: "gone" } : { reason: "taken", owner: row.leaseOwner });
         return false;
       }
@@ -226,6 +229,12 @@ export class HeldLease {
       this.#adopt(row, since);
       if (holds(row)) return true;
     }
+  }
+
+  /** Whether our writes explain this row: it has our id, or is free because we evicted ourselves. */
+  #isOurs(row: Lease): boolean {
+    const owner = ownerOf(row);
+    return owner === this.#options.workerId || (owner === undefined && this.#end === "releasing");
   }
 
   #adopt(row: Lease, sentAt: number): void {

@@ -1,7 +1,7 @@
 // A lease table in this process: for trials, backfills and tests. It holds the same items and applies the same
 // conditional writes as DynamoDB does, so that the decisions above it cannot tell them apart.
 
-import { applyItemChange, EVICTION, fromItem, type LeaseItem, toItem, toItemChange } from "./row.ts";
+import { applyItemChange, fromItem, type LeaseItem, toItem, toItemChange } from "./row.ts";
 import type {
   ClientVersion,
   Lease,
@@ -68,14 +68,6 @@ export class MemoryLeaseStore implements LeaseStore {
     this.#table.items.set(leaseKey, next);
     const lease = fromItem(next, this.tableName);
     return lease === undefined ? { done: false } : { done: true, lease };
-  }
-
-  // deno-lint-ignore require-await
-  async evict(leaseKey: string, owner: string): Promise<boolean> {
-    const item = this.#table.items.get(leaseKey);
-    if (item?.["leaseOwner"]?.S !== owner) return false;
-    this.#table.items.set(leaseKey, applyItemChange(item, EVICTION));
-    return true;
   }
 
   // deno-lint-ignore require-await

@@ -116,13 +116,6 @@ export function toItemChange(change: LeaseChange, expectedCounter: number): Item
   return { set: sets, remove, increment };
 }
 
-/** What an eviction does: the owner goes, the counter goes up, so that a renewal on its way fails too. */
-export const EVICTION: ItemChange = {
-  set: {},
-  remove: ["leaseOwner", "checkpointOwner"],
-  increment: ["leaseCounter"],
-};
-
 /** The row after a change; the given one stays as it is. */
 export function applyItemChange(item: LeaseItem, change: ItemChange): LeaseItem {
   const next: Record<string, Attribute> = { ...item, ...change.set };

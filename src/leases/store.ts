@@ -84,8 +84,6 @@ export interface LeaseStore {
    * the counter becomes expectedCounter + 1.
    */
   update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult>;
-  /** Removes `leaseOwner` and counts up, on condition that the owner is `owner`; false = it is not. */
-  evict(leaseKey: string, owner: string): Promise<boolean>;
   /** Deletes a row unconditionally. */
   delete(leaseKey: string): Promise<void>;
   /** Child ids of a finished shard: existing row, counter untouched. A row that is gone stays so. */

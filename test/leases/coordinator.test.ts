@@ -102,7 +102,7 @@ test("coordinator: a release that nobody answers ends after the failover time an
   const world = new World();
   await world.rows("a", "b");
   const worker = await world.started("w");
-  worker.store.plan = (call) => call.operation === "Evict" ? { error: unavailable("UpdateItem") } : undefined;
+  worker.store.plan = (call) => call.change?.leaseOwner === null ? { error: unavailable() } : undefined;
   const release = worker.coordinator.releaseAll();
   await world.clock.advance(F);
   assert.deepEqual((await release).sort(), ["a", "b"]);
@@ -219,7 +219,9 @@ test("coordinator: a renewal whose answer is lost costs no lease", async () => {
   assert.ok(lostAnswers > 10);
   assert.deepEqual(worker.lost, []);
   assert.deepEqual(alive(worker), ["a"]);
-  await worker.coordinator.stop();
+  const stop = worker.coordinator.stop();
+  await world.clock.advance(3333); // a renewal on its way is awaited
+  await stop;
 });
 
 test("coordinator: stolen by another worker, the loss is told, the scan follows at once, nothing is checkpointed", async () => {

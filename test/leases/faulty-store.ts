@@ -65,9 +65,6 @@ export class FaultyStore implements LeaseStore {
       () => this.#inner.update(leaseKey, expectedCounter, change),
     );
   }
-  evict(leaseKey: string, owner: string): Promise<boolean> {
-    return this.#call({ operation: "Evict", leaseKey }, () => this.#inner.evict(leaseKey, owner));
-  }
   delete(leaseKey: string): Promise<void> {
     return this.#call({ operation: "DeleteItem", leaseKey }, () => this.#inner.delete(leaseKey));
   }

@@ -342,15 +342,55 @@ test("held lease: a release waits for earlier writes, frees the row, and is no l
   assert.deepEqual(released, ["s"]);
 });
 
-test("held lease: a release that nobody answered can be repeated, and does not disturb a new owner", async () => {
-  const { clock, store, direct, held, stored } = await setUp();
-  store.plan = () => ({ lose: "response" });
+test("held lease: a release whose answer is lost is done when repeated", async () => {
+  const { clock, store, held, stored, released } = await setUp();
+  store.plan = (call) => call.operation === "UpdateItem" ? { lose: "response" } : undefined;
   const first = assert.rejects(held.release(), isUnavailable);
   await clock.advance(WRITE_TIMEOUT);
   await first;
   assert.equal(held.isAlive(), false);
+  assert.deepEqual(released, []);
   store.plan = () => undefined;
-  await direct.update("s", 2, { leaseOwner: "0" });
-  assert.equal(await held.release(), "lost");
+  assert.equal(await held.release(), "released");
+  assert.equal((await stored()).leaseCounter, 2);
+  assert.deepEqual(released, ["s"]);
+});
+
+test("held lease: a release after an unanswered renewal, and after its own expiry while it tries, still frees the row", async () => {
+  const { clock, store, held, stored } = await setUp();
+  store.plan = (call) => call.operation === "UpdateItem" ? { lose: "response" } : undefined;
+  const renewal = assert.rejects(held.renew(), isUnavailable);
+  await clock.advance(WRITE_TIMEOUT);
+  await renewal;
+  store.plan = () => ({ error: throttled() });
+  await assert.rejects(held.release(), /throttled/);
+  await clock.advance(F);
+  store.plan = () => undefined;
+  assert.equal(await held.release(), "released");
+  assert.equal((await stored()).leaseOwner, undefined);
+});
+
+test("held lease: a release does not disturb a new owner, not even ourselves under a new lease", async () => {
+  const { clock, store, direct, held, take, stored } = await setUp();
+  store.plan = (call) => call.change?.leaseOwner === null ? { requestDelayMs: 5000 } : undefined;
+  const first = assert.rejects(held.release(), isUnavailable);
+  await clock.advance(WRITE_TIMEOUT);
+  await first;
+  store.plan = () => undefined;
+  assert.equal(await held.release(), "released");
+  assert.equal(await held.release(), "released");
+  const again = await take() as HeldLease;
+  await clock.advance(5000); // the first request arrives
+  assert.equal((await stored()).leaseOwner, "me");
+  assert.equal(await held.release(), "released");
+  assert.equal(await again.renew(), "renewed");
+
+  store.plan = () => ({ lose: "request" });
+  const second = assert.rejects(again.release(), isUnavailable);
+  await clock.advance(WRITE_TIMEOUT);
+  await second;
+  store.plan = () => undefined;
+  await direct.update("s", (await stored()).leaseCounter, { leaseOwner: "0" });
+  assert.equal(await again.release(), "lost");
   assert.equal((await stored()).leaseOwner, "0");
 });
