@@ -4,15 +4,15 @@ export type { Clock } from "../core/clock.ts";
 
 // Kinesis
 export { startLocalKinesis } from "./kinesis/local-kinesis.ts";
+export type { LocalKinesis } from "./kinesis/local-kinesis.ts";
 export type {
   CallFilter,
   FillOptions,
-  LocalKinesis,
   LocalKinesisOptions,
   LocalRecord,
   PutPosition,
   StoredRecord,
-} from "./kinesis/local-kinesis.ts";
+} from "./kinesis/local-kinesis-options.ts";
 export type { CreateStreamOptions } from "./kinesis/account.ts";
 export type { LocalCredentials } from "./kinesis/access.ts";
 export type { Fault, InjectedFault } from "./kinesis/faults.ts";

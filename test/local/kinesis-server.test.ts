@@ -56,7 +56,7 @@ test("local kinesis: what is no call of the API is refused by name", async (t) =
       body,
       headers: { "content-type": type, "x-amz-target": target },
     });
-    return [response.status, (await response.json()).__type];
+    return [response.status, await typeOf(response)];
   };
   const list = "Kinesis_20131202.ListStreams";
   assert.deepEqual(await post("Kinesis_20131202.Dance", "{}"), [400, "UnknownOperationException"]);
@@ -163,7 +163,11 @@ test("local kinesis: configured credentials are checked, and their permissions",
     body: "{}",
     headers: { "content-type": "application/x-amz-json-1.1", "x-amz-target": "Kinesis_20131202.ListStreams" },
   });
-  assert.equal((await unsigned.json()).__type, "MissingAuthenticationTokenException");
+  assert.equal(await typeOf(unsigned), "MissingAuthenticationTokenException");
   kinesis.setCredentials(undefined);
   await describe(as({ accessKeyId: "AKIAOTHER", secretAccessKey: "any" }));
 });
+
+async function typeOf(response: Response): Promise<string | undefined> {
+  return (await response.json() as { __type?: string }).__type;
+}
