@@ -2,8 +2,8 @@
 // stack, in the message, or (Node, syntax errors) nowhere, so that the files have to be read once more.
 
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, isAbsolute, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { openJiti } from "./import.ts";
 
@@ -29,38 +29,37 @@ export async function locateLoadError(error: unknown, path: string): Promise<Loc
   const reason = reasonOf(error);
   const missing = await locateMissingImport(error);
   if (missing !== undefined) return { place: missing, reason };
-  const place = placeOf(error, path);
+  const place = placeOf(error, path, true);
   if (place !== undefined || !(error instanceof SyntaxError)) return { place, reason };
   return await findSyntaxError(path) ?? { reason };
 }
 
 /**
  * The innermost place outside of this program that an error's stack or message names.
- * @param loading path of the script that was being imported: what follows our own frames is then our caller
+ * @param path of the script
+ * @param loading whether the script was being imported: what follows our own frames is then our caller
  */
-export function placeOf(error: unknown, loading?: string): Place | undefined {
+export function placeOf(error: unknown, path: string, loading = false): Place | undefined {
   if (!(error instanceof Error)) return undefined;
-  const text = stripVTControlCharacters(`${error.stack ?? ""}\n${error.message}`);
+  const text = withoutBlanks(stripVTControlCharacters(`${error.stack ?? ""}\n${error.message}`), path);
   for (const [, file, line, column] of text.matchAll(PLACE)) {
     const name = file!.startsWith("file:") ? fileURLToPath(file!) : file!;
     if (name.startsWith(OWN_FOLDER)) {
-      if (loading !== undefined) break;
+      if (loading) return undefined;
       continue;
     }
-    if (/[\\/]node_modules[\\/]/.test(name) && name !== loading) continue;
+    if (/[\\/]node_modules[\\/]/.test(name) && name !== path) continue;
     return { file: name, line: Number(line), column: column === undefined ? undefined : Number(column) };
   }
-  return loading === undefined ? undefined : literalPlace(text, loading);
+  return undefined;
 }
 
-// A path with blanks, which the pattern above cannot tell from prose.
-function literalPlace(text: string, path: string): Place | undefined {
-  const at = text.indexOf(`${path}:`);
-  if (at < 0) return undefined;
-  const numbers = /^(\d+)(?::(\d+))?/.exec(text.slice(at + path.length + 1));
-  if (numbers === null) return undefined;
-  const [, line, column] = numbers;
-  return { file: path, line: Number(line), column: column === undefined ? undefined : Number(column) };
+// A path with blanks cannot be told from prose, its URL can.
+function withoutBlanks(text: string, path: string): string {
+  if (!isAbsolute(path) || !path.includes(" ")) return text;
+  const folder = dirname(path);
+  const known = text.replaceAll(path, pathToFileURL(path).href);
+  return folder.includes(" ") ? known.replaceAll(folder, pathToFileURL(folder).href) : known;
 }
 
 /** The first line of what went wrong, without colours and places. */

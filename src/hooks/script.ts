@@ -154,7 +154,7 @@ export class Script {
   /** The error that names script, hook, place and record, and says what to do. */
   failure(hook: HookName, error: unknown, where: HookWhere, advice: string): ConnectorError {
     this.count("hook_failures_total", "Calls of hooks that failed for good", { hook });
-    const place = placeOf(error);
+    const place = placeOf(error, this.settings.name);
     const at = place === undefined ? "" : ` (${place.file}:${place.line})`;
     const of = [
       where.stream === undefined ? "" : `stream ${where.stream}`,
