@@ -1,0 +1,87 @@
+// Two whole coordinators against one real table, in real time: the same promises as in fake time, on both stores.
+
+import { test, type TestContext } from "node:test";
+import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
+import { silentLogger } from "../../src/core/log.ts";
+import { sentinel } from "../../src/core/position.ts";
+import { LeaseCoordinator } from "../../src/leases/coordinator.ts";
+import type { ConnectorError } from "../../src/core/errors.ts";
+import type { HeldLease } from "../../src/leases/held-lease.ts";
+import { newWorkerId } from "../../src/leases/worker-id.ts";
+import { systemClock } from "../../src/runtime.ts";
+import { newRow, STORE_KINDS, STREAM, type TestTable } from "./stores.ts";
+
+const KEYS = ["a", "b", "c", "d", "e", "f"];
+
+async function worker(t: TestContext, table: TestTable, faults: ConnectorError[]) {
+  const acquired: HeldLease[] = [];
+  const coordinator = new LeaseCoordinator({
+    workerId: newWorkerId(),
+    failoverTimeMs: 1000,
+    store: await table.store(),
+    stream: STREAM,
+    clock: systemClock,
+    log: silentLogger,
+    kinesisNow: () => Date.now(),
+    onAcquired: (held) => acquired.push(held),
+    onLost: () => {},
+    onFault: (error) => faults.push(error),
+  });
+  t.after(() => coordinator.stop());
+  const alive = () => acquired.filter((held) => held.isAlive()).map((held) => held.shardId);
+  return { coordinator, acquired, alive };
+}
+
+async function until(condition: () => boolean, withinMs: number): Promise<void> {
+  const end = performance.now() + withinMs;
+  while (!condition()) {
+    assert.ok(performance.now() < end, `not within ${withinMs} ms: ${condition}`);
+    await delay(5);
+  }
+}
+
+for (const kind of STORE_KINDS) {
+  test(`leases: ${kind.name} race: one owner per lease, and a clean stop hands all over within five seconds`, async (t) => {
+    const table = await kind.table(t);
+    const faults: ConnectorError[] = [];
+    const one = await worker(t, table, faults);
+    const two = await worker(t, table, faults);
+    const rows = KEYS.map((key) => newRow(key, { checkpoint: sentinel("LATEST"), startedAt: 1.75e12 }));
+    one.coordinator.start();
+    two.coordinator.start();
+    const [first, second] = await Promise.all([one, two].map((it) => it.coordinator.createLeases(rows)));
+    assert.equal(first! + second!, KEYS.length, "each row was made once");
+    await until(() => one.alive().length + two.alive().length >= KEYS.length, 3000);
+    assert.deepEqual([...one.alive(), ...two.alive()].sort(), KEYS);
+    const all = [...one.acquired, ...two.acquired];
+    assert.equal(all.length, KEYS.length);
+    assert.ok(all.every((held) => held.connectLatestOnce));
+
+    const digits = (shardId: string) => ({
+      sequenceNumber: `4968047669241071335298097837649305868721369733928268595${shardId.charCodeAt(0)}`,
+      subSequenceNumber: 1,
+    });
+    // Renewals of all leases run meanwhile.
+    await Promise.all(all.map(async (held) => {
+      assert.equal(await held.checkpoint(digits(held.shardId)), "stored");
+    }));
+    await delay(700);
+    assert.equal(
+      one.alive().length + two.alive().length,
+      KEYS.length,
+      "renewed beyond the time-out of a write",
+    );
+
+    const leaving = one.alive().length > 0 ? one : two;
+    const staying = leaving === one ? two : one;
+    assert.deepEqual(await leaving.coordinator.releaseAll(), []);
+    await until(() => staying.alive().length === KEYS.length, 5000);
+    for (const held of staying.acquired) assert.deepEqual(held.lease.checkpoint, digits(held.shardId));
+    assert.ok(
+      staying.acquired.every((held) => !held.connectLatestOnce && held.lease.startedAt === undefined),
+    );
+    assert.deepEqual(leaving.alive(), []);
+    assert.deepEqual(faults, []);
+  });
+}
