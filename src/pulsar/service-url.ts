@@ -20,7 +20,7 @@ const SCHEMES: Readonly<Record<string, { readonly tls: boolean; readonly port: n
   "pulsar": { tls: false, port: 6650 },
   "pulsar+ssl": { tls: true, port: 6651 },
 };
-const HOST = /^(?:\[([0-9A-Fa-f:.%]+)\]|([^\s[\]:@/?#]+))(?::(\d{1,5}))?$/;
+const HOST = /^(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s[\]:@/?#]+))(?::(\d{1,5}))?$/;
 
 /** The addresses of a service URL, at least one. Throws CONFIG_INVALID saying what is wrong. */
 export function parseServiceUrl(url: string): readonly BrokerAddress[] {
@@ -38,6 +38,9 @@ export function parseServiceUrl(url: string): readonly BrokerAddress[] {
       url,
       "it has to start with pulsar:// or pulsar+ssl://, for example pulsar://localhost:6650",
     );
+  }
+  if (match[2]!.includes("@")) {
+    throw invalid(url, "names and passwords do not belong there, see [pulsar].auth");
   }
   return match[2]!.split(",").map((text) => {
     const host = HOST.exec(text.trim());
