@@ -29,7 +29,7 @@ test("local broker faults: the n-th command and as many as wanted are hit, other
   const broker = await start(t);
   const client = await producing(t, broker);
   const elsewhere = broker.inject({ command: "SEND", topic: "b", error: "MetadataError" });
-  const fault = broker.inject({ command: "SEND", topic: "a", nth: 2, times: 2, error: "PersistenceError" });
+  const fault = broker.inject({ command: "SEND", topic: "a", nth: 2, times: 2, error: "NotAllowedError" });
   const answers = [];
   for (let i = 0; i < 5; i++) {
     client.write(sendFrame(i, [`m${i}`]));
@@ -37,7 +37,7 @@ test("local broker faults: the n-th command and as many as wanted are hit, other
     answers.push(answer?.name === "SEND_ERROR" ? serverErrorName(answer.error) : answer?.name);
   }
   const ok = "SEND_RECEIPT";
-  assert.deepEqual(answers, [ok, "PersistenceError", "PersistenceError", ok, ok]);
+  assert.deepEqual(answers, [ok, "NotAllowedError", "NotAllowedError", ok, ok]);
   assert.deepEqual(texts(broker), ["m0", "m3", "m4"]);
   assert.deepEqual([fault.hits, elsewhere.hits], [2, 0]);
 });

@@ -129,6 +129,39 @@ test("local broker: keeps a topic's newest messages within its cap and says that
   assert.equal((await reader.next())?.sequenceId, stats.dropped);
 });
 
+test("local broker: a reader that does not read gets everything later, in order", async (t) => {
+  const broker = await startLocalBroker();
+  t.after(() => broker.close());
+  const client = await rawClient(broker.url);
+  t.after(() => client.close());
+  await client.producer("a");
+  const count = 300;
+  for (let i = 0; i < count; i++) client.write(sendFrame(i, ["x".repeat(100_000)]));
+  await broker.received("a", count);
+  const slow = await rawClient(broker.url);
+  t.after(() => slow.close());
+  slow.send("SUBSCRIBE", {
+    topic: "a",
+    subscription: "s",
+    subType: 0,
+    consumerId: 1,
+    requestId: 1,
+    durable: false,
+    initialPosition: 1,
+  });
+  await slow.expect("SUCCESS");
+  slow.socket.pause();
+  slow.send("FLOW", { consumerId: 1, messagePermits: count });
+  slow.send("PING", {});
+  while (broker.calls("PING") === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  slow.socket.resume();
+  for (let i = 0; i < count; i++) {
+    const command = await slow.next();
+    if (command?.name === "PONG") i--; // may overtake what waits for the socket
+    else assert.equal(command?.name === "MESSAGE" && command.messageId.entryId, i);
+  }
+});
+
 test("local broker: waiting for messages ends with its signal", async (t) => {
   const broker = await startLocalBroker();
   t.after(() => broker.close());

@@ -11,7 +11,7 @@ import { FrameSplitter } from "../../src/pulsar/wire/splitter.ts";
 /** See the top of this file. */
 export class RawClient {
   readonly socket: Socket;
-  /** All bytes that came, for those that are no frames. */
+  /** The last bytes that came, for those that are no frames. */
   received: Buffer = Buffer.alloc(0);
   readonly #commands: Command[] = [];
   readonly #waiting: ((command: Command | undefined) => void)[] = [];
@@ -27,7 +27,7 @@ export class RawClient {
       else this.#commands.push(command);
     });
     socket.on("data", (chunk) => {
-      this.received = Buffer.concat([this.received, chunk]);
+      this.received = Buffer.concat([this.received, chunk]).subarray(-10_000);
       try {
         splitter.push(chunk);
       } catch {

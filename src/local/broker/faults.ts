@@ -28,7 +28,10 @@ export interface BrokerFault {
   readonly times?: number | undefined;
   /** The answer, and each later one on that connection, comes at the earliest so many milliseconds later. */
   readonly delayMs?: number | undefined;
-  /** Answers this error; to SEND by SEND_ERROR. A refused CONNECT also closes the connection. */
+  /**
+   * Answers this error; to SEND by SEND_ERROR, where PersistenceError also closes the topic's producers, as it does
+   * on brokers. A refused CONNECT closes the connection.
+   */
   readonly error?: ServerErrorName | undefined;
   /** The error's message. */
   readonly message?: string | undefined;
@@ -36,7 +39,7 @@ export interface BrokerFault {
   readonly drop?: boolean | undefined;
   /** With `drop`: so many bytes of the answer are still sent. */
   readonly afterBytes?: number | undefined;
-  /** Never answers; the connection stays open. */
+  /** Never answers; the connection stays open, and what comes behind is done as ever. */
   readonly hang?: boolean | undefined;
   /** Answers bytes that are no frame. */
   readonly garbage?: boolean | undefined;
@@ -44,7 +47,7 @@ export interface BrokerFault {
   readonly closeProducer?: boolean | undefined;
   /** LOOKUP only: sends the client to this service URL. */
   readonly redirectTo?: string | undefined;
-  /** The command takes effect, only its answer is lost or replaced. @default false; true with `afterBytes` */
+  /** The command takes effect, only its answer is lost or replaced. @default false; true with `garbage` and `afterBytes` */
   readonly applied?: boolean | undefined;
 }
 

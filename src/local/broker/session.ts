@@ -113,12 +113,17 @@ export class Session {
     const answers: Buffer[] = [];
     const effect = fault.error || fault.drop || fault.hang || fault.garbage || fault.closeProducer ||
       fault.redirectTo;
-    if (!effect || fault.applied || fault.afterBytes !== undefined) {
+    if (!effect || fault.applied || fault.garbage || fault.afterBytes !== undefined) {
       this.#perform(command, frame, (answer) => void answers.push(answer));
     }
     if (fault.error) {
       write(errorAnswer(command, fault.error, fault.message ?? "injected"), fault.delayMs);
       if (command.name === "CONNECT") connection.cutAfter(Buffer.alloc(0));
+      if (command.name === "SEND" && fault.error === "PersistenceError") {
+        // a failed write closes the topic's producers: nothing gets in behind what is missing
+        const topic = this.#producers.get(command.producerId)?.topic;
+        for (const producer of [...topic?.producers.values() ?? []]) producer.close();
+      }
     } else if (fault.drop) {
       if (fault.afterBytes === undefined) connection.cut();
       else connection.cutAfter(Buffer.concat(answers).subarray(0, fault.afterBytes));
