@@ -31,7 +31,8 @@ export interface DemoOptions {
 export interface DemoConnector {
   start(): Promise<unknown>;
   stop(reason?: string): Promise<unknown>;
-  readonly finished: Promise<unknown>;
+  /** Resolves when it has ended; never rejects. */
+  readonly finished: Promise<{ readonly error?: Error | undefined; readonly undrained: readonly string[] }>;
   status(): { readonly millisBehindLatest: number | undefined };
   on(event: "checkpoint", listener: (event: DemoCheckpoint) => void): unknown;
 }
@@ -139,13 +140,14 @@ class Demo {
       if (stopping) return;
       stopping = true;
       await connector.stop("stop");
-      await connector.finished;
+      const { undrained } = await connector.finished;
+      if (undrained.length > 0) throw new Error(`the connector could not finish ${undrained.join(", ")}`);
     };
     this.#closers.push(stop);
-    connector.finished.then(
-      () => started && !stopping && this.#fail(new Error("the connector ended by itself")),
-      (error) => this.#fail(error),
-    );
+    void connector.finished.then(({ error }) => {
+      if (error) this.#fail(error);
+      else if (started && !stopping) this.#fail(new Error("the connector ended by itself"));
+    });
     await connector.start();
     started = true;
 

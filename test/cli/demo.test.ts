@@ -19,7 +19,7 @@ function capture(): { lines: string[]; print: (line: string) => void } {
 /** A connector that moves nothing. */
 function idleConnector(overrides: Partial<DemoConnector> = {}): DemoConnector {
   let end: () => void;
-  const finished = new Promise<void>((resolve) => end = resolve);
+  const finished = new Promise<{ undrained: [] }>((resolve) => end = () => resolve({ undrained: [] }));
   return {
     start: () => Promise.resolve(),
     stop: () => Promise.resolve(end()),
@@ -63,8 +63,13 @@ test("demo: ends with 1 and the reason when nothing arrives", async () => {
 });
 
 test("demo: ends with 1 and the reason when the connector fails", async () => {
-  const noLuck = () => Promise.reject(new Error("no luck"));
-  for (const overrides of [() => ({ start: noLuck }), () => ({ finished: noLuck() })]) {
+  const error = new Error("no luck");
+  for (
+    const overrides of [
+      () => ({ start: () => Promise.reject(error) }),
+      () => ({ finished: Promise.resolve({ error, undrained: [] }) }),
+    ]
+  ) {
     const { lines, print } = capture();
     const createConnector = () => idleConnector(overrides());
     assert.equal(await demo({ seconds: 60 }, { print, createConnector, deliveryTimeoutMs: 50 }), 1);

@@ -76,12 +76,12 @@ export interface SendOptions extends Pick<ReadOptions, "serviceUrl" | "token"> {
   readonly producerName?: string;
 }
 
-let shared: Promise<string> | undefined;
+let shared: Promise<{ readonly url: string }> | undefined;
 
-/** The reader's URL; started on first use (compiled once per version), stopped when this process ends. */
-export function topicReader(): Promise<string> {
+/** The reader that all tests share; started on first use (compiled once per version), stopped with this process. */
+export function topicReader(): Promise<{ readonly url: string }> {
   const url = process.env.TEST_TOPIC_READER_URL;
-  return url ? Promise.resolve(url) : shared ??= startTopicReader();
+  return url ? Promise.resolve({ url }) : shared ??= startTopicReader();
 }
 
 /** All messages of a topic from the earliest on: partition after partition, each in its order. */
@@ -140,7 +140,7 @@ async function ask<T>(
     if (value !== undefined) query.set(name, String(value));
   }
   // URLSearchParams writes a blank as "+", which the reader's decoder reads back as a blank
-  const response = await fetch(`${await topicReader()}/${action}?${query}`, {
+  const response = await fetch(`${(await topicReader()).url}/${action}?${query}`, {
     ...(body === undefined ? {} : { method: "POST", body }),
   });
   if (!response.body) throw new Error(`topic reader: ${action} ${topic}: ${response.status} without a body`);
@@ -165,7 +165,7 @@ async function ask<T>(
   return result;
 }
 
-async function startTopicReader(): Promise<string> {
+async function startTopicReader(): Promise<{ readonly url: string }> {
   const classPathFile = resolveClassPath();
   const jars = readFileSync(classPathFile, "utf8").trim();
   const classes = compile(jars, basename(classPathFile));
@@ -183,7 +183,7 @@ async function startTopicReader(): Promise<string> {
     env: { CLASSPATH: `${classes}:${jars}` },
     timeoutMs: 60_000,
   });
-  return server.ready.url as string;
+  return { url: server.ready.url as string };
 }
 
 // Once per version of the source and of the jars: javac costs two seconds.
