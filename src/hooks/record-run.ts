@@ -70,6 +70,8 @@ export class RecordRun {
   #inFlight = 0;
   #failed = false;
   #wake: (() => void) | undefined;
+  readonly #onAbort = (): void => this.#wake?.();
+  #listening = false;
   /** Monotonic time of the last look at the clock, at most one synchronous call ago. */
   #tick = 0;
   #pausedAt: number | undefined;
@@ -114,19 +116,14 @@ export class RecordRun {
 
   async #waitForFirst(): Promise<Settled> {
     const { signal } = this.#scope;
-    const wake = () => this.#wake?.();
-    signal.addEventListener("abort", wake, { once: true });
-    try {
-      for (;;) {
-        await new Promise<void>((resolve) => this.#wake = resolve);
-        this.#pausedAt = undefined;
-        if (signal.aborted) return undefined;
-        const ready = this.#take();
-        if (ready !== undefined) return ready;
-      }
-    } finally {
-      this.#wake = undefined;
-      signal.removeEventListener("abort", wake);
+    if (!this.#listening) signal.addEventListener("abort", this.#onAbort, { once: true });
+    this.#listening = true;
+    for (;;) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+      this.#pausedAt = undefined;
+      if (signal.aborted) return undefined;
+      const ready = this.#take();
+      if (ready !== undefined) return ready;
     }
   }
 
@@ -134,13 +131,22 @@ export class RecordRun {
   #take(): Settled {
     const outcomes = this.#outcomes;
     const first = outcomes[this.#given];
-    if (first instanceof Stopped) return first;
+    if (first instanceof Stopped) {
+      this.#end();
+      return first;
+    }
     let end = this.#given;
     while (end < this.#launched && outcomes[end] !== undefined && !(outcomes[end] instanceof Stopped)) end++;
     if (end === this.#given) return undefined;
     const ready = outcomes.slice(this.#given, end) as HookOutcome[];
     this.#given = end;
+    if (end === this.#count) this.#end();
     return ready;
+  }
+
+  #end(): void {
+    if (this.#listening) this.#scope.signal.removeEventListener("abort", this.#onAbort);
+    this.#listening = false;
   }
 
   #launch(): void {
@@ -201,9 +207,7 @@ export class RecordRun {
       const returned: unknown = hooks.onRecord!(record, context);
       if (isThenable(returned)) {
         this.#contexts[at] = undefined;
-        return script.wait(returned, context, start).then(
-          (value) => this.#verdict(script, record, value),
-        ).catch((error) => this.#repeat(at, script, record, error, attempt));
+        return this.#await(at, script, record, script.wait(returned, context, start), attempt);
       }
       this.#tick = this.#scope.clock.monotonic();
       if (!CallContext.isUnused(context)) this.#endContext(at);
@@ -214,6 +218,20 @@ export class RecordRun {
       this.#tick = this.#scope.clock.monotonic();
       this.#endContext(at);
       return this.#repeat(at, script, record, error, attempt);
+    }
+  }
+
+  async #await(
+    at: number,
+    script: Script,
+    record: HookRecord,
+    promise: Promise<unknown>,
+    attempt: number,
+  ): Promise<Verdict | Stopped> {
+    try {
+      return this.#verdict(script, record, await promise);
+    } catch (error) {
+      return await this.#repeat(at, script, record, error, attempt);
     }
   }
 
