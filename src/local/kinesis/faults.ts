@@ -33,7 +33,10 @@ export interface Fault {
   readonly message?: string | undefined;
   /** The error's HTTP status. @default 500 for InternalFailure and ServiceUnavailable…, else 400 */
   readonly status?: number | undefined;
-  /** Closes the connection without an answer. */
+  /**
+   * Closes the connection without an answer. Deno's node:http client repeats such a request by itself, once, when
+   * it had used the connection before: there give `times: Infinity`, or an agent without keep-alive.
+   */
   readonly drop?: boolean | undefined;
   /** Never answers; the connection stays open until the client or the server closes it. */
   readonly hang?: boolean | undefined;
