@@ -4,15 +4,16 @@
 
 import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
-import { type Logger, silentLogger } from "../core/log.ts";
+import type { Logger } from "../core/log.ts";
 import type { ChildShard } from "../core/shard.ts";
 import { leasesToTake } from "./balance.ts";
 import { Bell } from "./bell.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
-import { byKey, reasonToKeep, type StreamIdentity, unfinishedParents } from "./lease.ts";
+import { Cleanup } from "./cleanup.ts";
+import { type StreamIdentity, unfinishedParents } from "./lease.ts";
 import { childLeases } from "./new-leases.ts";
 import { expiresAt, type Observations, observe } from "./observation.ts";
-import { checkClientVersion, checkJavaFailoverTime, checkStream } from "./preflight.ts";
+import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
 import { RenewalLoop } from "./renewals.ts";
 import { forEachBounded, type OnLeaseThrottle, Retry } from "./retry.ts";
 import type { Lease, LeaseStore } from "./store.ts";
@@ -55,13 +56,13 @@ export class LeaseCoordinator {
   /** Rings when rows were scanned or a shard was finished: parents may be done. */
   readonly #newsBell: Bell;
   readonly #held = new Map<string, HeldLease>();
-  /** When this worker first knew a held lease as finished, monotonic milliseconds. */
-  readonly #finishedSince = new Map<string, number>();
+  readonly #cleanup: Cleanup;
   readonly #stopTaking = new AbortController();
   readonly #stop = new AbortController();
   #takeLoop: Promise<void> = Promise.resolve();
   #renewLoop: Promise<void> = Promise.resolve();
-  #scanned: readonly Lease[] = [];
+  /** By lease key. */
+  #scanned: ReadonlyMap<string, Lease> = new Map();
   #observations: Observations = new Map();
   #foreignItems = 0;
   /** Rows were just created: an eventually consistent scan could miss them. */
@@ -80,6 +81,13 @@ export class LeaseCoordinator {
       held: () => this.#held.values(),
       onFault: options.onFault,
     });
+    this.#cleanup = new Cleanup({
+      ...options,
+      times: this.#times,
+      retry: this.#retry,
+      leases: () => this.leases(),
+      onDelete: (held) => this.#held.delete(held.shardId),
+    });
   }
 
   /** Starts taking and renewing; the first scan is made at once. */
@@ -87,7 +95,7 @@ export class LeaseCoordinator {
     const taking = this.#stopTaking.signal;
     this.#takeLoop = Promise.all([
       this.#guarded(() => this.#takeForEver(taking)),
-      this.#guarded(() => this.#cleanUpForEver(taking)),
+      this.#guarded(() => this.#cleanup.run(taking)),
     ]).then(() => {});
     this.#renewLoop = this.#guarded(() => this.#renewals.run(this.#stop.signal));
   }
@@ -140,7 +148,7 @@ export class LeaseCoordinator {
 
   /** All rows as the last scan saw them, own ones as they were last written. */
   leases(): Lease[] {
-    return this.#scanned.map((row) => this.#held.get(row.leaseKey)?.lease ?? row);
+    return [...this.#scanned.values()].map((row) => this.#held.get(row.leaseKey)?.lease ?? row);
   }
 
   /**
@@ -185,10 +193,12 @@ export class LeaseCoordinator {
     const stop = this.#stopTaking.signal;
     while (held.isAlive() && !stop.aborted) {
       const version = this.#newsBell.version;
-      if (unfinishedParents(held.lease, byKey(this.leases())).length === 0) {
+      if (unfinishedParents(held.lease, (id) => this.#row(id)).length === 0) {
         const parents = await this.#read(held.lease.parentShardIds, stop);
         if (parents.size > 0) held.hasWaited();
-        if (unfinishedParents(held.lease, parents).length === 0) return held.isAlive() && !stop.aborted;
+        if (unfinishedParents(held.lease, (id) => parents.get(id)).length === 0) {
+          return held.isAlive() && !stop.aborted;
+        }
       }
       await this.#newsBell.wait(version, this.#times.scanEveryMs, stop, held.lost);
     }
@@ -223,7 +233,7 @@ export class LeaseCoordinator {
     this.#mentionForeignItems(scan.foreignItems);
     const { observations, renewed } = observe(this.#observations, scan.leases, now);
     this.#observations = observations;
-    this.#scanned = scan.leases;
+    this.#scanned = new Map(scan.leases.map((row) => [row.leaseKey, row]));
     checkJavaFailoverTime(renewed, failoverTimeMs, store.tableName);
     this.#newsBell.ring();
 
@@ -257,7 +267,7 @@ export class LeaseCoordinator {
     const from = row.leaseOwner === undefined ? "" : `, last held by ${row.leaseOwner}`;
     if (held.isFinished) {
       // Nothing to process, only to be cleaned up (kcl-compat §4.4).
-      this.#finishedSince.set(held.shardId, this.#options.clock.monotonic());
+      this.#cleanup.add(held);
       log.debug(`took the lease of finished shard ${held.shardId}${from}`);
       return;
     }
@@ -267,8 +277,7 @@ export class LeaseCoordinator {
 
   readonly #events: HeldLeaseEvents = {
     lost: (held, loss) => {
-      if (this.#held.get(held.shardId) !== held) return;
-      this.#forget(held);
+      if (!this.#forget(held)) return;
       this.wake();
       if (held.isFinished) return;
       const by = loss.owner === undefined ? "" : ` by ${loss.owner}`;
@@ -276,29 +285,34 @@ export class LeaseCoordinator {
       this.#options.onLost(held, loss);
     },
     finished: (held) => {
-      this.#finishedSince.set(held.shardId, this.#options.clock.monotonic());
+      this.#cleanup.add(held);
       this.#newsBell.ring();
       this.wake();
     },
-    released: (held) => {
-      if (this.#held.get(held.shardId) === held) this.#forget(held);
-    },
+    released: (held) => void this.#forget(held),
   };
 
-  #forget(held: HeldLease): void {
-    this.#held.delete(held.shardId);
-    this.#finishedSince.delete(held.shardId);
+  /** False when it is forgotten already. */
+  #forget(held: HeldLease): boolean {
+    if (this.#held.get(held.shardId) !== held) return false;
+    this.#cleanup.remove(held);
+    return this.#held.delete(held.shardId);
+  }
+
+  /** The row as this worker last wrote it, or as the last scan saw it. */
+  #row(shardId: string): Lease | undefined {
+    return this.#held.get(shardId)?.lease ?? this.#scanned.get(shardId);
   }
 
   #nextScanMs(): number {
     const { watchEveryMs, scanEveryMs, failoverTimeMs } = this.#times;
-    const others = this.#scanned.filter((row) => !this.#held.has(row.leaseKey));
-    if (others.length === 0 && this.#scanned.length > 0) return scanEveryMs;
+    const others = [...this.#scanned.keys()].filter((key) => !this.#held.has(key));
+    if (others.length === 0 && this.#scanned.size > 0) return scanEveryMs;
     const now = this.#options.clock.monotonic();
-    const expiries = others.map((row) =>
-      expiresAt(this.#observations.get(row.leaseKey)!, failoverTimeMs) - now
-    );
-    const nextExpiry = expiries.reduce((a, b) => Math.min(a, b), Infinity);
+    let nextExpiry = Infinity;
+    for (const key of others) {
+      nextExpiry = Math.min(nextExpiry, expiresAt(this.#observations.get(key)!, failoverTimeMs) - now);
+    }
     return Math.min(watchEveryMs, Math.max(SHORTEST_WATCH_MS, nextExpiry + 1));
   }
 
@@ -318,38 +332,5 @@ export class LeaseCoordinator {
       if (row !== undefined) rows.set(id, row);
     });
     return rows;
-  }
-
-  async #cleanUpForEver(signal: AbortSignal): Promise<void> {
-    const { clock, store } = this.#options;
-    for (;;) {
-      await clock.sleep(this.#times.cleanupEveryMs, signal);
-      if (signal.aborted) return;
-      await this.#retry.run(() => checkClientVersion(store, silentLogger), signal); // the start has warned
-      await this.#deleteFinished(signal);
-    }
-  }
-
-  async #deleteFinished(signal: AbortSignal): Promise<void> {
-    const { clock, store, log } = this.#options;
-    for (const [shardId, since] of [...this.#finishedSince]) {
-      const held = this.#held.get(shardId);
-      if (held === undefined || clock.monotonic() - since < this.#times.keepFinishedMs) continue;
-      const reason = reasonToKeep(held.lease, byKey(this.leases()));
-      if (reason !== undefined) {
-        log.debug(`the lease of finished shard ${shardId} stays: ${reason}`);
-        continue;
-      }
-      held.drop();
-      this.#forget(held);
-      try {
-        await this.#retry.run(() => store.delete(shardId), signal);
-        this.#scanned = this.#scanned.filter((row) => row.leaseKey !== shardId);
-        log.info(`deleted the lease of finished shard ${shardId}`);
-      } catch (error) {
-        // Only untidy: the row is taken again by the next scan and tried again later.
-        log.warn(`the lease of finished shard ${shardId} stays: ${toConnectorError(error).message}`);
-      }
-    }
   }
 }

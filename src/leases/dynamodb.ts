@@ -8,6 +8,7 @@ import type {
   DynamoDBClientConfig,
   TableDescription,
 } from "@aws-sdk/client-dynamodb";
+import { type Backoff, backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
 import { withDeadline } from "./deadline.ts";
@@ -40,7 +41,7 @@ type Sdk = typeof import("@aws-sdk/client-dynamodb");
 type Item = Record<string, AttributeValue>;
 
 // A new table is ACTIVE within seconds; the KCL gives up after ten minutes too.
-const TABLE_READY_POLL_MS = 500;
+const TABLE_READY_POLL: Backoff = { firstMs: 50, maxMs: 1000 };
 const TABLE_READY_LIMIT_MS = 600_000;
 
 /** Loads the SDK and makes a {@link LeaseStore}; nothing is asked of AWS yet. */
@@ -68,7 +69,7 @@ class DynamoDbLeaseStore implements LeaseStore {
   async open(signal: AbortSignal): Promise<"created" | "existed"> {
     const deadline = this.#clock.monotonic() + TABLE_READY_LIMIT_MS;
     let created = false;
-    for (;;) {
+    for (let attempt = 1;; attempt++) {
       const table = await this.#describe(this.tableName, signal);
       if (table === undefined) {
         created = await this.#createTable(signal) || created;
@@ -78,14 +79,12 @@ class DynamoDbLeaseStore implements LeaseStore {
       }
       if (this.#clock.monotonic() >= deadline) {
         throw new ConnectorError(
-          `DynamoDB table "${this.tableName}" is still ${
-            table?.TableStatus ?? "missing"
-          } after ten minutes; ` +
+          `DynamoDB table "${this.tableName}" cannot be used after ten minutes (${table?.TableStatus}); ` +
             "look at it in the AWS console",
           { code: "AWS_UNAVAILABLE", where: { table: this.tableName } },
         );
       }
-      await this.#clock.sleep(TABLE_READY_POLL_MS, signal);
+      await this.#clock.sleep(backoffDelay(TABLE_READY_POLL, attempt, 0), signal);
       signal.throwIfAborted();
     }
   }

@@ -25,18 +25,16 @@ export function isAtLatest(lease: Lease): boolean {
   return lease.checkpoint.sequenceNumber === "LATEST";
 }
 
-/** Rows by shard id. */
-export function byKey(leases: readonly Lease[]): ReadonlyMap<string, Lease> {
-  return new Map(leases.map((lease) => [lease.leaseKey, lease]));
-}
-
 /**
  * Parents that still hold a shard back: those with a lease that is not at SHARD_END. A parent without a lease holds
  * nothing back: it was finished and cleaned up, or was never to be read (kcl-compat §4.4).
  */
-export function unfinishedParents(lease: Lease, leases: ReadonlyMap<string, Lease>): string[] {
+export function unfinishedParents(
+  lease: Lease,
+  rowOf: (shardId: string) => Lease | undefined,
+): string[] {
   return lease.parentShardIds.filter((parent) => {
-    const row = leases.get(parent);
+    const row = rowOf(parent);
     return row !== undefined && !isFinished(row);
   });
 }

@@ -19,6 +19,8 @@ export interface RenewalLoopOptions {
 }
 
 const PARALLEL = 20;
+// With all slots taken, answers come in bunches: looking through all leases once serves many of them.
+const BUNCH_MS = 2;
 
 /** Renews until aborted. */
 export class RenewalLoop {
@@ -44,6 +46,7 @@ export class RenewalLoop {
       const version = this.#bell.version;
       const next = this.#startDue(signal);
       await this.#bell.wait(version, next - this.#options.clock.monotonic(), signal);
+      if (this.#inFlight.size >= PARALLEL - 1) await this.#options.clock.sleep(BUNCH_MS, signal);
     }
     await Promise.all(this.#inFlight.values());
   }
@@ -84,7 +87,8 @@ export class RenewalLoop {
       const attempt = (this.#failing.get(held)?.attempt ?? 0) + 1;
       let delayMs = renewEveryMs;
       try {
-        delayMs = Math.min(delayMs, await retry.delayAfter(toConnectorError(thrown), attempt));
+        const quiet = this.#failing.size > 0 && !this.#failing.has(held);
+        delayMs = Math.min(delayMs, await retry.delayAfter(toConnectorError(thrown), attempt, quiet));
       } catch (error) {
         if (!signal.aborted) onFault(toConnectorError(error));
       }

@@ -31,6 +31,8 @@ export interface RetryOptions {
 }
 
 const BACKOFF: Backoff = { firstMs: 100, maxMs: 5000, jitter: 0.5 };
+// An outage is said at its beginning and about once a minute.
+const WARN_EVERY_ATTEMPTS = 15;
 
 /** Repeats calls that fail for reasons that pass. */
 export class Retry {
@@ -58,13 +60,16 @@ export class Retry {
     return undefined;
   }
 
-  /** How long to wait after a failure; throws the error back when waiting is no cure. */
-  async delayAfter(error: ConnectorError, attempt: number): Promise<number> {
+  /**
+   * How long to wait after a failure; throws the error back when waiting is no cure.
+   * @param quiet others have failed in the same way at the same time, and it has been said
+   */
+  async delayAfter(error: ConnectorError, attempt: number, quiet = false): Promise<number> {
     if (!error.retryable) throw error;
     const { log, clock, onThrottle } = this.#options;
     const delayMs = backoffDelay(BACKOFF, attempt, clock.random());
     const fields = { code: error.code, attempt, delayMs, ...error.where };
-    if (attempt === 1) log.warn(error.message, fields);
+    if (!quiet && attempt % WARN_EVERY_ATTEMPTS === 1) log.warn(error.message, fields);
     else log.debug(error.message, fields);
     if (error.code !== "THROTTLED" || onThrottle === undefined) return delayMs;
     const { operation = "UpdateItem", shardId } = error.where;

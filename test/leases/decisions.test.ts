@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { sentinel } from "../../src/core/position.ts";
 import type { Shard } from "../../src/core/shard.ts";
 import { leasesToTake } from "../../src/leases/balance.ts";
-import { byKey, ownerOf, reasonToKeep, unfinishedParents } from "../../src/leases/lease.ts";
+import { ownerOf, reasonToKeep, unfinishedParents } from "../../src/leases/lease.ts";
 import { childLeases, hashRangeHole, initialLeases } from "../../src/leases/new-leases.ts";
 import { isAvailable, type Observations, observe } from "../../src/leases/observation.ts";
 import type { Lease } from "../../src/leases/store.ts";
@@ -15,6 +15,9 @@ import { newRow, STREAM } from "./stores.ts";
 const F = 10_000;
 const LAST = "340282366920938463463374607431768211455";
 const END = sentinel("SHARD_END");
+
+const byKey = (rows: readonly Lease[]) => new Map(rows.map((row) => [row.leaseKey, row]));
+const rowsOf = (...rows: readonly Lease[]) => (id: string) => byKey(rows).get(id);
 
 const shard = (shardId: string, start: string, change: Partial<Shard> = {}): Shard => ({
   shardId,
@@ -190,10 +193,10 @@ test("lease decisions: a merge's child waits while exactly one parent has a leas
 
 test("lease decisions: a child waits for parents with an unfinished lease, not for missing ones", () => {
   const child = newRow("m", { parentShardIds: ["a", "b"] });
-  const rows = byKey([newRow("a"), newRow("b", { checkpoint: END }), child]);
-  assert.deepEqual(unfinishedParents(child, rows), ["a"]);
-  assert.deepEqual(unfinishedParents(child, byKey([newRow("b", { checkpoint: END }), child])), []);
-  assert.deepEqual(unfinishedParents(child, byKey([child])), []);
+  const finished = newRow("b", { checkpoint: END });
+  assert.deepEqual(unfinishedParents(child, rowsOf(newRow("a"), finished, child)), ["a"]);
+  assert.deepEqual(unfinishedParents(child, rowsOf(finished, child)), []);
+  assert.deepEqual(unfinishedParents(child, rowsOf(child)), []);
 });
 
 test("lease decisions: a finished lease goes when its children have begun and its own parents' leases are gone", () => {
