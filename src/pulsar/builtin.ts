@@ -150,14 +150,24 @@ class BuiltinSink implements MessageSink {
     return this.#pending;
   }
 
+  async open(givenName: string, signal: AbortSignal): Promise<void> {
+    const ends = AbortSignal.any([signal, this.#closing.signal]);
+    const name = fullTopicName(givenName);
+    let topic = this.#topics.get(name);
+    if (topic === undefined) {
+      const partitions = await orAborted(this.#context.lookup().partitions(name), ends);
+      const added = this.#topics.get(name) ?? this.#addTopic(name, partitions);
+      if (!(added instanceof Topic)) throw added;
+      topic = added;
+    }
+    await orAborted(topic.open(), ends);
+  }
+
   send(message: SinkMessage, delivery: Delivery, ordinal: number): void {
     this.#pending++;
-    let error: ConnectorError | undefined;
     const topic = this.#byGivenName.get(message.topic) ?? this.#openTopic(message.topic);
-    if (topic instanceof Topic) error = topic.send(message, delivery, ordinal);
-    else error = topic;
-    if (error === undefined) return;
-    const refusal = error;
+    const refusal = topic instanceof Topic ? topic.send(message, delivery, ordinal) : topic;
+    if (refusal === undefined) return;
     // Later, as every other refusal: the caller need not expect an answer while it is still asking.
     queueMicrotask(() => {
       this.#finished(1);
@@ -197,18 +207,20 @@ class BuiltinSink implements MessageSink {
   #openTopic(givenName: string): Topic | ConnectorError {
     try {
       const name = fullTopicName(givenName);
-      let topic = this.#topics.get(name);
-      if (topic === undefined) {
-        if (this.#topics.size >= this.#maxProducers) return this.#tooMany(name);
-        topic = new Topic(name, this.#context);
-        this.#topics.set(name, topic);
-      }
-      this.#byGivenName.set(givenName, topic);
+      const topic = this.#topics.get(name) ?? this.#addTopic(name);
+      if (topic instanceof Topic) this.#byGivenName.set(givenName, topic);
       return topic;
     } catch (error) {
       if (error instanceof ConnectorError) return error;
       throw error;
     }
+  }
+
+  #addTopic(name: string, partitions?: number): Topic | ConnectorError {
+    if (this.#topics.size >= this.#maxProducers) return this.#tooMany(name);
+    const topic = new Topic(name, this.#context, partitions);
+    this.#topics.set(name, topic);
+    return topic;
   }
 
   #admitProducer(topic: string): ConnectorError | undefined {
@@ -267,6 +279,16 @@ class BuiltinSink implements MessageSink {
     for (const [name, known] of this.#byGivenName) if (known === topic) this.#byGivenName.delete(name);
     await topic.close();
   }
+}
+
+/** What the work gives, or the signal's reason as soon as it aborts. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 /** TLS comes with a later issue; better said at once than as a handshake that fails. */

@@ -69,6 +69,7 @@ export class Producer implements ProducerPort {
   #readyAt = Infinity;
   #lookup: Lookup;
   #failure: ConnectorError | undefined;
+  #openers: { resolve(): void; reject(error: ConnectorError): void }[] = [];
 
   constructor(topic: string, context: ProducerContext) {
     this.topic = topic;
@@ -90,6 +91,13 @@ export class Producer implements ProducerPort {
   /** Why it takes no messages any more. */
   get failure(): ConnectorError | undefined {
     return this.#failure;
+  }
+
+  /** Resolves when the broker takes messages; rejects when the present attempt, or the next, fails. */
+  opened(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#connection !== undefined) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#openers.push({ resolve, reject }));
   }
 
   /** Queues a message. Not after a {@link failure}. */
@@ -283,6 +291,7 @@ export class Producer implements ProducerPort {
         end = { error: toConnectorError(error) };
       }
       this.#disconnect();
+      for (const { reject } of this.#openers.splice(0)) reject(end.error);
       if (signal.aborted) return;
       if (!end.error.retryable) return this.#fail(end.error);
       if (clock.monotonic() - this.#readyAt >= backoff.maxMs) this.#attempt = 0;
@@ -366,6 +375,7 @@ export class Producer implements ProducerPort {
     this.#readyAt = this.#context.clock.monotonic();
     this.#maxBatchBytes = Math.min(this.#context.batchMaxBytes, connection.maxMessageSize - HEADER_ROOM);
     this.#context.events.connected?.(this.topic, connection.name);
+    for (const { resolve } of this.#openers.splice(0)) resolve();
     if (this.#queue.length > 0) connection.wantsToWrite(this);
     this.closeBatch();
   }
@@ -379,6 +389,7 @@ export class Producer implements ProducerPort {
   /** Refused for good: this and every further message. */
   #fail(error: ConnectorError): void {
     this.#failure = error;
+    for (const { reject } of this.#openers.splice(0)) reject(error);
     this.#closing.abort();
     this.#disconnect();
     this.closeBatch();

@@ -39,11 +39,13 @@ export class Topic {
   #failure: ConnectorError | undefined;
   #isUsed = true;
 
-  constructor(name: string, context: TopicContext) {
+  /** @param partitions their number, when it is known; otherwise it is asked for, again and again */
+  constructor(name: string, context: TopicContext, partitions?: number) {
     this.name = name;
     this.#context = context;
     this.#turn = Math.floor(context.clock.random() * 0x10000);
-    this.#resolve().catch((error: unknown) => context.events.fatal(toConnectorError(error)));
+    this.#partitions = partitions;
+    if (partitions === undefined) this.#resolveInBackground();
   }
 
   get pending(): number {
@@ -74,6 +76,22 @@ export class Topic {
     return undefined;
   }
 
+  /**
+   * Resolves when a producer is open: of a topic with partitions one, which shows what a broker may refuse.
+   * One attempt; what it started goes on in the background. Rejects with what is wrong.
+   */
+  async open(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const lookup = this.#context.lookup();
+    const partitions = this.#partitions ?? await lookup.partitions(this.name);
+    if (this.#partitions === undefined) this.#resolved(partitions);
+    const index = partitions === 0 ? 0 : this.#turn % partitions;
+    if (this.#producers[index] === undefined) await lookup.broker(this.#concreteName(index));
+    const producer = this.#producers[index] ?? this.#openProducer(index);
+    if (!(producer instanceof Producer)) throw producer;
+    await producer.opened();
+  }
+
   flush(): void {
     for (const producer of this.#producers) producer?.closeBatch();
   }
@@ -96,7 +114,7 @@ export class Topic {
   forgetFailures(): void {
     if (this.#failure !== undefined && this.#waiting.length === 0) {
       this.#failure = undefined;
-      this.#resolve().catch((error: unknown) => this.#context.events.fatal(toConnectorError(error)));
+      this.#resolveInBackground();
     }
     this.#producers.forEach((producer, index) => {
       if (producer?.failure === undefined) return;
@@ -117,17 +135,21 @@ export class Topic {
     }));
   }
 
+  #resolveInBackground(): void {
+    this.#resolve().catch((error: unknown) => this.#context.events.fatal(toConnectorError(error)));
+  }
+
   async #resolve(): Promise<void> {
     const { clock, backoff, events } = this.#context;
     const signal = AbortSignal.any([this.#context.signal, this.#closing.signal]);
-    for (let attempt = 1; !signal.aborted; attempt++) {
+    for (let attempt = 1; !signal.aborted && this.#partitions === undefined; attempt++) {
       try {
-        this.#partitions = await this.#context.lookup().partitions(this.name);
-        if (!signal.aborted) this.#sendWaiting();
+        const partitions = await this.#context.lookup().partitions(this.name);
+        if (!signal.aborted) this.#resolved(partitions);
         return;
       } catch (cause) {
         const error = toConnectorError(cause);
-        if (signal.aborted) return;
+        if (signal.aborted || this.#partitions !== undefined) return;
         if (!error.retryable) return this.#fail(error);
         const delay = backoffDelay(backoff, attempt, clock.random());
         events.reconnecting?.(this.name, error, delay);
@@ -136,7 +158,8 @@ export class Topic {
     }
   }
 
-  #sendWaiting(): void {
+  #resolved(partitions: number): void {
+    this.#partitions ??= partitions;
     for (const { message, delivery, ordinal } of this.#waiting.splice(0)) {
       const error = this.send(message, delivery, ordinal);
       if (error !== undefined) this.#refuse(delivery, ordinal, error);
@@ -163,7 +186,10 @@ export class Topic {
   #openProducer(index: number): Producer | ConnectorError {
     const refusal = this.#context.admitProducer(this.name);
     if (refusal !== undefined) return refusal;
-    const topic = this.#partitions === 0 ? this.name : partitionName(this.name, index);
-    return this.#producers[index] = new Producer(topic, this.#context);
+    return this.#producers[index] = new Producer(this.#concreteName(index), this.#context);
+  }
+
+  #concreteName(index: number): string {
+    return this.#partitions === 0 ? this.name : partitionName(this.name, index);
   }
 }

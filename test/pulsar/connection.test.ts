@@ -285,3 +285,49 @@ test("pulsar connection: close() says goodbye, gives up what is open and leaves 
   await settle();
   assert.equal(clock.sleeping, 0);
 });
+
+test("pulsar connection: open() tells at the start what is wrong with a topic, in one attempt", async (t) => {
+  const broker = new ScriptedBroker();
+  const { sink, notes } = openSink(t, broker.url, { transport: network(broker) });
+  broker.down = true;
+  await assert.rejects(sink.open("t", NEVER), { code: "PULSAR_UNREACHABLE", retryable: true });
+  broker.down = false;
+  await assert.rejects(sink.open("a/b", NEVER), { code: "PULSAR_REFUSED" });
+  await sink.open("t", NEVER);
+  await sink.open("persistent://public/default/t", NEVER);
+  assert.equal(broker.got("PRODUCER").length, 1);
+  assert.deepEqual(notes.reconnecting, [], "the caller tells");
+  broker.script.PRODUCER = ({ requestId }, { reply }) =>
+    reply("ERROR", { requestId, error: SERVER_ERROR.AuthorizationError, message: "no" });
+  await assert.rejects(sink.open("forbidden", NEVER), { code: "PULSAR_NOT_AUTHORIZED", retryable: false });
+  broker.script.PRODUCER = ({ requestId }, { reply }) =>
+    reply("ERROR", { requestId, error: SERVER_ERROR.ServiceNotReady, message: "wait" });
+  await assert.rejects(sink.open("slow", NEVER), { code: "PULSAR_UNAVAILABLE" });
+  delete broker.script.PRODUCER;
+  await sink.open("slow", NEVER);
+  const delivery = new RecordingDelivery();
+  sendTexts(sink, delivery, ["a"], 0, "slow");
+  await until(() => sink.pending === 0, "the receipt");
+  const abort = new AbortController();
+  broker.script.PARTITIONED_METADATA = () => abort.abort(new Error("stopped"));
+  await assert.rejects(sink.open("never", abort.signal), /stopped/);
+});
+
+test("pulsar connection: messages that were sent before open() keep their place", async (t) => {
+  const broker = new ScriptedBroker();
+  const answers: (() => void)[] = [];
+  broker.script.PARTITIONED_METADATA = (_, __, usual) => void answers.push(usual);
+  const { sink } = openSink(t, broker.url, { transport: network(broker) });
+  const delivery = new RecordingDelivery();
+  sendTexts(sink, delivery, ["a"]);
+  await until(() => answers.length === 1, "the first question");
+  const opening = sink.open("t", NEVER);
+  await until(() => answers.length === 2, "the second");
+  answers[1]!(); // overtakes
+  await opening;
+  sendTexts(sink, delivery, ["b"], 1);
+  answers[0]!();
+  sendTexts(sink, delivery, ["c"], 2);
+  await until(() => sink.pending === 0, "the receipts");
+  assert.deepEqual(broker.texts, ["a", "b", "c"]);
+});
