@@ -8,15 +8,14 @@ import {
   type CommandFields,
   type CommandOf,
   LOOKUP_CONNECT,
-  LOOKUP_FAILED,
   LOOKUP_REDIRECT,
-  METADATA_FAILED,
   METADATA_SUCCESS,
   POSITION_EARLIEST,
 } from "../../pulsar/wire/commands.ts";
 import { decodeCommand, decodePayload, encodeCommand } from "../../pulsar/wire/frames.ts";
 import { decodeMetadata } from "../../pulsar/wire/metadata.ts";
-import { SERVER_ERROR, type ServerErrorName } from "../../pulsar/wire/server-error.ts";
+import type { ServerErrorName } from "../../pulsar/wire/server-error.ts";
+import { errorAnswer, NO_REQUEST, success } from "./answers.ts";
 import type { Broker } from "./broker.ts";
 import type { Connection } from "./connection.ts";
 import { Consumer } from "./consumer.ts";
@@ -28,8 +27,6 @@ import { type ConnectedProducer, Cursor, type Topic } from "./topic.ts";
 /** Protocol version that the broker speaks at most. */
 const PROTOCOL_VERSION = 20;
 const SERVER_VERSION = "kinesis-pulsar local broker";
-/** Request id of an ERROR that answers no request (all ones). */
-const NO_REQUEST = -1;
 /** No frame: a size of almost 4 GiB. */
 const GARBAGE = Buffer.from("\xff\xff\xff\xf0this is no frame\r\n\r\n", "latin1");
 const SHARED_ACCESS = 0;
@@ -362,42 +359,4 @@ function forget(producer: ConnectedProducer): void {
 function seekTarget(topic: Topic, command: CommandOf<"SEEK">): number {
   if (command.messageId) return topic.startAfter({ ...command.messageId, batchIndex: 0 });
   return topic.startAt(command.messagePublishTime ?? 0);
-}
-
-function success(requestId: number): Buffer {
-  return encodeCommand("SUCCESS", { requestId });
-}
-
-/** An error in the form that this command's client expects. */
-function errorAnswer(command: Command, error: ServerErrorName, message: string): Buffer {
-  const code = SERVER_ERROR[error];
-  switch (command.name) {
-    case "SEND": {
-      const sequenceId = Math.max(command.sequenceId, command.highestSequenceId);
-      return encodeCommand("SEND_ERROR", {
-        producerId: command.producerId,
-        sequenceId,
-        error: code,
-        message,
-      });
-    }
-    case "LOOKUP":
-      return encodeCommand("LOOKUP_RESPONSE", {
-        requestId: command.requestId,
-        response: LOOKUP_FAILED,
-        error: code,
-        message,
-      });
-    case "PARTITIONED_METADATA":
-      return encodeCommand("PARTITIONED_METADATA_RESPONSE", {
-        requestId: command.requestId,
-        response: METADATA_FAILED,
-        error: code,
-        message,
-      });
-    default: {
-      const requestId = "requestId" in command ? command.requestId ?? NO_REQUEST : NO_REQUEST;
-      return encodeCommand("ERROR", { requestId, error: code, message });
-    }
-  }
 }
