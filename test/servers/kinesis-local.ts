@@ -1,5 +1,5 @@
 // kinesis-local (another's Kinesis emulator) as a child process: an independent second opinion on what our own
-// server claims. HTTP/1.1 only: over HTTP/2 its large answers break (emulators.md §2).
+// server claims. HTTP/1.1 only: over HTTP/2 its large answers break.
 
 import { createRequire } from "node:module";
 import process from "node:process";
