@@ -61,7 +61,7 @@ export interface HookContext<Options = Record<string, unknown>> {
   readonly options: Options;
   readonly log: Logger;
   readonly metrics: HookMetrics;
-  /** Aborted when the connector stops or this call timed out. */
+  /** Aborted when the connector stops at once, this shard is given up, or this call timed out. */
   readonly signal: AbortSignal;
   readonly runtime: "node" | "deno";
 }
