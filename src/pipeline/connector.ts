@@ -1,8 +1,8 @@
 // The connector: opens its parts, gives each lease a consumer, keeps the time of checkpoints and status, and ends
 // everything in order. Whatever fails anywhere comes here and ends it (G7); no loop is left without an owner.
 
-import type { ConnectorError } from "../core/errors.ts";
-import { toConnectorError } from "../core/errors.ts";
+import { setMaxListeners } from "node:events";
+import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
 import { LeaseCoordinator } from "../leases/coordinator.ts";
@@ -81,6 +81,8 @@ export class Connector {
       maxWaitingRecords: options.receiveQueueSize,
     });
     this.finished = new Promise((resolve) => this.#resolveFinished = resolve);
+    // Every shard listens to them; Node takes more than ten listeners for a leak.
+    setMaxListeners(0, this.#stopping.signal, this.#stopNow.signal);
   }
 
   /** Adds a listener; the returned function removes it. */

@@ -1,0 +1,115 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { sentinel } from "../../src/core/position.ts";
+import type { Lease } from "../../src/leases/store.ts";
+import { unfinishedUntil } from "../../src/pipeline/until.ts";
+import { child, page, record, shard, world } from "./kit.ts";
+
+const UNTIL = Date.UTC(2026, 0, 1) + 60_000;
+const before = (number: number) => record(number, { approximateArrivalTimestamp: UNTIL - 1 });
+const after = (number: number) => record(number, { approximateArrivalTimestamp: UNTIL });
+
+const lease = (leaseKey: string, checkpoint: string, parentShardIds: string[] = []): Lease => ({
+  leaseKey,
+  leaseCounter: 1,
+  ownerSwitchesSinceCheckpoint: 0,
+  checkpoint: { sequenceNumber: checkpoint, subSequenceNumber: 0 },
+  parentShardIds,
+  childShardIds: [],
+});
+
+test("until: finished shards, shards past the time and their descendants do not keep a run going", () => {
+  const leases = [
+    lease("a", "SHARD_END"),
+    lease("b", "123", ["a"]),
+    lease("c", "TRIM_HORIZON", ["b"]),
+    lease("d", "TRIM_HORIZON", ["c", "e"]),
+    lease("e", "5"),
+  ];
+  const names = (past: string[]) => unfinishedUntil(leases, new Set(past)).map(({ leaseKey }) => leaseKey);
+  assert.deepEqual(names([]), ["b", "c", "d", "e"]);
+  assert.deepEqual(names(["b"]), ["e"]);
+  assert.deepEqual(names(["b", "e"]), []);
+});
+
+test("until: the first record at or after the time and all behind it are neither published nor checkpointed", async () => {
+  const { connector, clock, source, sink, row } = world({ until: UNTIL });
+  sink.acknowledgeAtOnce = true;
+  await connector.start();
+  await clock.advance(0);
+  source.give("shard-0", page([before(10), after(11), before(12)], { millisBehindLatest: 5 }));
+  await clock.advance(5_000);
+  const { reason, error, undrained } = await connector.finished;
+  assert.deepEqual({ reason, error, undrained }, { reason: "until", error: undefined, undrained: [] });
+  assert.deepEqual(sink.texts, ["record 10"]);
+  assert.deepEqual((await row("shard-0"))?.checkpoint, { sequenceNumber: "10", subSequenceNumber: 0 });
+  assert.equal((await row("shard-0"))?.leaseOwner, undefined);
+});
+
+test("until: a shard that is caught up is done only when the service's clock was after the time before the read", async () => {
+  const { connector, clock, source } = world({ until: UNTIL });
+  let ended = false;
+  void connector.finished.then(() => ended = true);
+  await connector.start();
+  await clock.advance(0);
+  source.give("shard-0", page([]));
+  await clock.advance(59_000);
+  source.give("shard-0", page([]));
+  await clock.advance(1_900);
+  source.give("shard-0", page([]));
+  await clock.advance(3_000);
+  assert.equal(ended, false, "this page was asked for before the time");
+  source.give("shard-0", page([], { millisBehindLatest: 7 }));
+  await clock.advance(3_000);
+  assert.equal(ended, false, "this page is behind");
+  source.give("shard-0", page([]));
+  await clock.advance(3_000);
+  assert.equal(ended, true);
+});
+
+test("until: a run goes on through closed shards to their children, and ends when those are past the time", async () => {
+  const { connector, clock, source, sink, row } = world({ until: UNTIL });
+  sink.acknowledgeAtOnce = true;
+  await connector.start();
+  await clock.advance(0);
+  source.give(
+    "shard-0",
+    page([before(10)], { shardEnd: { childShards: [child("c1", ["shard-0"]), child("c2", ["shard-0"])] } }),
+  );
+  source.give("c1", page([before(20)]), page([after(21)]));
+  await clock.advance(10_000);
+  assert.equal(connector.status().state, "running", "c2 has not been read");
+  source.give("c2", page([after(30)]));
+  await clock.advance(10_000);
+  assert.equal((await connector.finished).reason, "until");
+  assert.deepEqual(sink.texts, ["record 10", "record 20"]);
+  assert.deepEqual((await row("shard-0"))?.checkpoint, sentinel("SHARD_END"));
+  assert.deepEqual((await row("c2"))?.checkpoint, sentinel("TRIM_HORIZON"));
+});
+
+test("until: a live owner of any lease is a refusal that says who, a dead one's rows are taken", async () => {
+  const live = world({ shards: [shard("shard-0")] });
+  await live.connector.start();
+  await live.clock.advance(0);
+  const second = world({ until: UNTIL, table: live.table, failoverTimeMs: 10_000 });
+  const refused = assert.rejects(second.connector.start(), {
+    code: "LEASE_IN_USE",
+    message: /stop it first/,
+  });
+  for (let i = 0; i < 30; i++) {
+    await live.clock.advance(500);
+    await second.clock.advance(500);
+  }
+  await refused;
+  assert.equal((await second.connector.finished).error?.code, "LEASE_IN_USE");
+
+  // From here on the first one is dead: its clock stands still.
+  const third = world({ until: UNTIL, table: live.table });
+  third.sink.acknowledgeAtOnce = true;
+  third.source.give("shard-0", page([before(10), after(11)]));
+  const started = third.connector.start();
+  await third.clock.advance(40_000);
+  await started;
+  assert.equal((await third.connector.finished).reason, "until");
+  assert.deepEqual(third.sink.texts, ["record 10"]);
+});
