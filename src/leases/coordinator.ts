@@ -65,6 +65,8 @@ export class LeaseCoordinator {
   #scanned: ReadonlyMap<string, Lease> = new Map();
   #observations: Observations = new Map();
   #foreignItems = 0;
+  /** Rounds in a row in which a take was not answered or was throttled. */
+  #failedRounds = 0;
   /** Rows were just created: an eventually consistent scan could miss them. */
   #scanConsistently = false;
 
@@ -176,6 +178,7 @@ export class LeaseCoordinator {
   ): Promise<"created" | "postponed"> {
     const ids = new Set(children.flatMap((child) => [child.shardId, ...child.parentShardIds]));
     const existing = await this.#read(ids, signal);
+    signal.throwIfAborted();
     const decision = childLeases(children, (id) => existing.has(id), this.#options.stream);
     if (decision.type === "postpone") {
       this.#options.log.info(`children wait: parent ${decision.missingParent} has no lease yet`);
@@ -187,7 +190,8 @@ export class LeaseCoordinator {
 
   /**
    * Resolves with true when all parents of a held shard are finished (or have no lease), with false when the lease
-   * was lost, released, or the coordinator stopped. Its last word is a consistent read (G2).
+   * was lost, released, or the coordinator stopped. Its last word is a consistent read (G2). Rejects with a
+   * ConnectorError that is not retryable.
    */
   async waitForParents(held: HeldLease): Promise<boolean> {
     const stop = this.#stopTaking.signal;
@@ -205,9 +209,10 @@ export class LeaseCoordinator {
     return false;
   }
 
-  async #guarded(loop: () => Promise<void>): Promise<void> {
+  /** Whatever ends a loop, or a callback that nobody waits for, is a fault. */
+  async #guarded(work: () => Promise<void> | void): Promise<void> {
     try {
-      await loop();
+      await work();
     } catch (error) {
       this.#options.onFault(toConnectorError(error));
     }
@@ -246,15 +251,17 @@ export class LeaseCoordinator {
       held: new Set(this.#held.keys()),
     };
     let retryMs: number | undefined;
+    const attempt = this.#failedRounds + 1;
     await forEachBounded(leasesToTake(view, () => clock.random()), PARALLEL_CALLS, async (row) => {
       if (retryMs !== undefined || signal.aborted) return;
       try {
         await this.#take(row);
       } catch (error) {
         // Not repeated blindly: it may have been applied. The next scan shows.
-        retryMs = await this.#retry.delayAfter(toConnectorError(error), 1);
+        retryMs = await this.#retry.delayAfter(toConnectorError(error), attempt, retryMs !== undefined);
       }
     });
+    this.#failedRounds = retryMs === undefined ? 0 : attempt;
     return retryMs ?? this.#nextScanMs();
   }
 
@@ -282,7 +289,7 @@ export class LeaseCoordinator {
       if (held.isFinished) return;
       const by = loss.owner === undefined ? "" : ` by ${loss.owner}`;
       this.#options.log.warn(`lost the lease of shard ${held.shardId}: ${loss.reason}${by}`);
-      this.#options.onLost(held, loss);
+      void this.#guarded(() => this.#options.onLost(held, loss));
     },
     finished: (held) => {
       this.#cleanup.add(held);

@@ -3,6 +3,8 @@
 
 import { ConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { compareSequenceNumbers, isSequenceNumber } from "../core/position.ts";
+import type { Shard } from "../core/shard.ts";
 import { ownerOf, type StreamIdentity } from "./lease.ts";
 import type { Lease, LeaseScan, LeaseStore } from "./store.ts";
 import { KCL_FAILOVER_TIME_MS } from "./times.ts";
@@ -106,6 +108,29 @@ export function checkStream(leases: readonly Lease[], stream: StreamIdentity, ta
         { code: "LEASE_TABLE_FOREIGN", where },
       );
     }
+  }
+}
+
+/**
+ * Refuses checkpoints that lie before the first record of their shard: they come from another stream. Rows of shards
+ * that are not listed any more prove nothing (Java's tables have them).
+ * @throws ConnectorError LEASE_TABLE_FOREIGN
+ */
+export function checkCheckpoints(
+  leases: readonly Lease[],
+  shards: readonly Shard[],
+  tableName: string,
+): void {
+  const starts = new Map(shards.map((shard) => [shard.shardId, shard.startingSequenceNumber]));
+  for (const { leaseKey, checkpoint: { sequenceNumber } } of leases) {
+    const start = starts.get(leaseKey);
+    if (start === undefined || !isSequenceNumber(sequenceNumber)) continue;
+    if (compareSequenceNumbers(sequenceNumber, start) >= 0) continue;
+    throw new ConnectorError(
+      `the lease table "${tableName}" was written for another stream: the checkpoint ${sequenceNumber} of shard ` +
+        `${leaseKey} lies before the shard's first sequence number ${start}; give each stream its own applicationName`,
+      { code: "LEASE_TABLE_FOREIGN", where: { table: tableName, shardId: leaseKey, sequenceNumber } },
+    );
   }
 }
 

@@ -339,6 +339,22 @@ test("coordinator: a missing permission is a fault, for the scan and for renewal
   await worker.coordinator.stop();
 });
 
+test("coordinator: throttled takes back off and are reported with their attempts", async () => {
+  const world = new World();
+  await world.rows("a");
+  const throttles: LeaseThrottle[] = [];
+  const worker = world.worker("w", { onThrottle: (throttle) => void throttles.push(throttle) });
+  let left = 4;
+  worker.store.plan = (call) =>
+    call.operation === "UpdateItem" && left-- > 0 ? { error: throttled() } : undefined;
+  worker.coordinator.start();
+  await world.clock.advance(3000);
+  assert.deepEqual(throttles.map((it) => it.attempt), [1, 2, 3, 4]);
+  assert.deepEqual(throttles.map((it) => it.delayMs), [75, 150, 300, 600]);
+  assert.deepEqual(alive(worker), ["a"]);
+  await worker.coordinator.stop();
+});
+
 test("coordinator: an exception in a callback is a fault, not a silence", async () => {
   const world = new World();
   await world.rows("a");
@@ -349,6 +365,18 @@ test("coordinator: an exception in a callback is a fault, not a silence", async 
   });
   assert.deepEqual(worker.faults.map((error) => error.code), ["INTERNAL"]);
   await worker.coordinator.stop();
+
+  const other = await world.started("other", {
+    onLost: () => {
+      throw new Error("oh");
+    },
+  });
+  await world.rows("b");
+  await world.clock.advance(1000);
+  await world.store.delete("b");
+  await world.clock.advance(3400);
+  assert.deepEqual(other.faults.map((error) => error.code), ["INTERNAL"]);
+  await other.coordinator.stop();
 });
 
 test("coordinator: a finished shard's row is kept alive but never given out", async () => {

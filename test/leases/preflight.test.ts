@@ -5,6 +5,7 @@ import { silentLogger } from "../../src/core/log.ts";
 import { liveOwners, refuseLiveOwners } from "../../src/leases/live-owners.ts";
 import { MemoryLeaseStore, MemoryLeaseTable } from "../../src/leases/memory.ts";
 import {
+  checkCheckpoints,
   checkClientVersion,
   checkStream,
   checkTableChoice,
@@ -108,6 +109,27 @@ test("preflight: rows of another stream or another creation are refused, Java's 
     () => checkStream([newRow("t", { streamCreatedAt: 1.6e12 })], STREAM, "table-1"),
     coded("LEASE_TABLE_FOREIGN", "2020-09-13T12:26:40.000Z", "2023-11-14T22:13:20.000Z"),
   );
+});
+
+test("preflight: a checkpoint before its shard's first record is another stream's; sentinels and old shards prove nothing", () => {
+  const shards = [{
+    shardId: "s",
+    parentShardIds: [],
+    startingHashKey: "0",
+    endingHashKey: "1",
+    startingSequenceNumber: "1000",
+  }];
+  const row = (key: string, sequenceNumber: string) =>
+    newRow(key, { checkpoint: { sequenceNumber, subSequenceNumber: 0 } });
+  for (const digits of ["1000", "1001", "20000", "TRIM_HORIZON", "LATEST", "SHARD_END"]) {
+    checkCheckpoints([row("s", digits), row("expired", "5")], shards, "t");
+  }
+  for (const digits of ["999", "9"]) {
+    assert.throws(
+      () => checkCheckpoints([row("s", digits)], shards, "table-1"),
+      coded("LEASE_TABLE_FOREIGN", digits, "table-1", "shard s", "1000"),
+    );
+  }
 });
 
 test("preflight: opening checks the choice before it makes the table, then fleet and stream, and gives the rows", async () => {
