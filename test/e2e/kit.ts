@@ -1,0 +1,108 @@
+// The whole road for end-to-end tests: our Kinesis server and dynalite in the test's process, the real broker, the
+// program itself as a child process on the runtime of the test, a configuration file in a folder of its own.
+
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { stringify } from "smol-toml";
+import { type LocalKinesis, type LocalKinesisOptions, startLocalKinesis } from "../../src/local/mod.ts";
+import { pulsarBroker } from "../servers/broker.ts";
+import { type CliProcess, spawnCli } from "../servers/cli.ts";
+import { startDynalite } from "../servers/dynalite.ts";
+
+/** A random name for streams, topics and tables. */
+export function randomName(prefix: string): string {
+  return `${prefix}-${randomBytes(6).toString("hex")}`;
+}
+
+/** How a {@link Road} is laid. */
+export interface RoadOptions extends LocalKinesisOptions {
+  /** @default 2 */
+  readonly shards?: number;
+  /** Another Kinesis server instead of ours; its stream must exist. */
+  readonly kinesisUrl?: string;
+  /** @default the broker that all tests share */
+  readonly serviceUrl?: string;
+}
+
+/** Servers, names and a configuration file. */
+export interface Road {
+  /** Ours; its methods put, split, inject faults … */
+  readonly kinesis: LocalKinesis;
+  readonly streamName: string;
+  readonly dynamoUrl: string;
+  /** Full name. */
+  readonly topic: string;
+  readonly folder: string;
+  /** A configuration that works here, as an object. */
+  readonly config: Record<string, unknown> & { readonly pulsar: Record<string, unknown> };
+  /** Writes a configuration file into the folder (tables are merged one level deep); gives its path. */
+  write(name: string, changes?: Record<string, unknown>): Promise<string>;
+  /** Writes a script into the folder; gives its path. */
+  script(name: string, text: string): Promise<string>;
+  /** Starts `kinesis-pulsar …`; killed at the test's end. */
+  run(...args: string[]): CliProcess;
+}
+
+/** Lays the road; all of it ends with the test. */
+export async function layRoad(t: TestContext, options: RoadOptions = {}): Promise<Road> {
+  const { shards = 2, kinesisUrl, serviceUrl = (await pulsarBroker()).serviceUrl, ...server } = options;
+  const kinesis = await startLocalKinesis(server);
+  t.after(() => kinesis.close());
+  const dynalite = await startDynalite();
+  t.after(() => dynalite.close());
+  const folder = await mkdtemp(join(tmpdir(), "kinesis-pulsar-e2e-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const streamName = randomName("stream");
+  kinesis.createStream(streamName, { shards });
+  const topic = `persistent://public/default/${randomName("topic")}`;
+  const config = {
+    awsRegion: "us-east-1",
+    awsEndpoint: kinesisUrl ?? kinesis.url,
+    dynamoEndpoint: dynalite.url,
+    awsKinesisStreamName: streamName,
+    awsCredentialPluginParam: JSON.stringify({ accessKey: "test", secretKey: "test" }),
+    applicationName: randomName("app"),
+    initialPositionInStream: "TRIM_HORIZON",
+    useEnhancedFanOut: false,
+    pulsar: { serviceUrl, topic },
+  };
+  return {
+    kinesis,
+    streamName,
+    dynamoUrl: dynalite.url,
+    topic,
+    folder,
+    config,
+    async write(name, changes = {}) {
+      const path = join(folder, name);
+      const merged: Record<string, unknown> = { ...config };
+      for (const [key, value] of Object.entries(changes)) {
+        const old = merged[key];
+        const bothTables = isTable(old) && isTable(value);
+        merged[key] = bothTables ? { ...old, ...value } : value;
+      }
+      await writeFile(path, name.endsWith(".json") ? JSON.stringify(merged) : stringify(merged));
+      return path;
+    },
+    async script(name, text) {
+      const path = join(folder, name);
+      await writeFile(path, text);
+      return path;
+    },
+    run(...args) {
+      const cli = spawnCli(args, { cwd: folder, env: { AWS_REGION: undefined } });
+      t.after(async () => {
+        cli.kill("SIGKILL");
+        await cli.exitCode;
+      });
+      return cli;
+    },
+  };
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
