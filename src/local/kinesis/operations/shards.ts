@@ -10,7 +10,7 @@ import { HASH_KEY, type Operation, required, SHARD_ID, STREAM, streamTarget } fr
 const TOKEN_LIFE_MS = 300_000;
 
 /** ListShards' filter; Timestamp in epoch seconds. */
-interface ShardFilter {
+export interface ShardFilter {
   readonly Type: keyof typeof FILTERS;
   readonly ShardId?: string;
   readonly Timestamp?: number;

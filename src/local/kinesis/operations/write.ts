@@ -13,7 +13,8 @@ import { HASH_KEY, type Operation, SEQUENCE_NUMBER, STREAM, streamTarget } from 
 const MAX_REQUEST_RECORDS = 500;
 const MAX_REQUEST_BYTES = 10 * 1024 * 1024;
 
-interface Entry {
+/** One record of PutRecords. */
+export interface Entry {
   /** Base64. */
   readonly Data: string;
   readonly PartitionKey: string;
