@@ -2,6 +2,7 @@
 // Owns the loops and the I/O; what to do is decided by the pure files beside it. A loop never dies unnoticed (G7):
 // what waiting does not cure goes to `onFault`.
 
+import { setMaxListeners } from "node:events";
 import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
@@ -72,6 +73,8 @@ export class LeaseCoordinator {
 
   constructor(options: LeaseCoordinatorOptions) {
     this.#options = options;
+    // Many shards wait on these at once; Node would call eleven a leak.
+    setMaxListeners(0, this.#stopTaking.signal, this.#stop.signal);
     this.#times = leaseTimes(options.failoverTimeMs);
     this.#retry = new Retry(options);
     this.#scanBell = new Bell(options.clock);

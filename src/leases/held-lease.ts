@@ -2,6 +2,7 @@
 // renewed only from the moment a write was SENT; once it is not alive it never is again, and writes nothing more.
 // (kcl-compat §3.2: conditions test the counter only, so two writes at once would take the lease from ourselves.)
 
+import { setMaxListeners } from "node:events";
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import { type Checkpoint, comparePositions } from "../core/position.ts";
@@ -81,6 +82,7 @@ export class HeldLease {
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(lease: Lease, sentAt: number, connectLatestOnce: boolean, options: HeldLeaseOptions) {
+    setMaxListeners(0, this.#lost.signal); // everything about the shard hangs on it
     this.shardId = lease.leaseKey;
     this.#lease = lease;
     this.#renewedAt = sentAt;

@@ -1,6 +1,7 @@
 // What to do after DynamoDB said "not now": wait, say so once, ask the throttle hook. Errors that waiting does not
 // cure are passed on untouched.
 
+import { setMaxListeners } from "node:events";
 import { type Backoff, backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
@@ -47,6 +48,7 @@ export class Retry {
    * Rejects with the first ConnectorError that is not retryable.
    */
   async run<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+    setMaxListeners(0, signal); // twenty calls may wait on one
     for (let attempt = 1; !signal.aborted; attempt++) {
       try {
         const result = await call();

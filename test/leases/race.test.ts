@@ -2,6 +2,7 @@
 
 import { test, type TestContext } from "node:test";
 import assert from "node:assert/strict";
+import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { silentLogger } from "../../src/core/log.ts";
 import { sentinel } from "../../src/core/position.ts";
@@ -85,3 +86,22 @@ for (const kind of STORE_KINDS) {
     assert.deepEqual(faults, []);
   });
 }
+
+test("leases: many shards may wait on one stop without a warning of a leak", async (t) => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
+  t.after(() => void process.off("warning", onWarning));
+  const table = await STORE_KINDS[0]!.table(t);
+  const one = await worker(t, table, []);
+  const children = Array.from({ length: 30 }, (_, i) => newRow(`c${i}`, { parentShardIds: ["p"] }));
+  one.coordinator.start();
+  await one.coordinator.createLeases([newRow("p"), ...children]);
+  await until(() => one.alive().length === 31, 2000);
+  const waits = one.acquired.filter((held) => held.shardId !== "p")
+    .map((held) => one.coordinator.waitForParents(held));
+  await delay(20);
+  await one.coordinator.stop();
+  assert.deepEqual(new Set(await Promise.all(waits)), new Set([false]));
+  assert.deepEqual(warnings, []);
+});
