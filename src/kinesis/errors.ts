@@ -1,0 +1,118 @@
+// What Kinesis' refusals mean, in one place. The reader's decisions ask `code` and `retryable`; the words are for the
+// person who has to do something.
+
+import { awsFailure, awsWords, credentialFault, sdkErrorShape } from "../core/aws-failure.ts";
+import { ConnectorError, type ErrorCode } from "../core/errors.ts";
+
+/** What was asked. */
+export interface KinesisRequest {
+  readonly operation: "GetRecords" | "GetShardIterator" | "ListShards" | "DescribeStreamSummary";
+  /** Name or ARN, as configured. */
+  readonly stream: string;
+  readonly shardId?: string | undefined;
+  /** Region and endpoint, for the words. */
+  readonly place: string;
+  /** GetShardIterator only: the stored sequence number that reading begins at. */
+  readonly checkpoint?: string | undefined;
+}
+
+/** Any failure of a Kinesis call as a ConnectorError. */
+export function toConnectorError(error: unknown, request: KinesisRequest): ConnectorError {
+  if (error instanceof ConnectorError) return error; // of the credentials
+  const { operation, stream, shardId, checkpoint, place } = request;
+  const what = `Kinesis ${operation} on ` + (shardId === undefined ? "" : `shard ${shardId} of `) +
+    `stream "${stream}"`;
+  const words = awsWords(error);
+  const where = { operation, stream, shardId, sequenceNumber: checkpoint };
+  const make = (code: ErrorCode, retryable: boolean, message: string) =>
+    new ConnectorError(message, { code, retryable, cause: error, where });
+
+  const { name = "", message = "" } = sdkErrorShape(error);
+  switch (name) {
+    case "ExpiredIteratorException":
+      return make("ITERATOR_EXPIRED", true, `${what}: the shard iterator has expired (${words})`);
+    case "ExpiredNextTokenException":
+      return make("AWS_UNAVAILABLE", true, `${what}: the listing took too long; it is begun anew (${words})`);
+    case "ResourceInUseException":
+      return make("AWS_UNAVAILABLE", true, `${what}: the stream is being created or changed (${words})`);
+    case "ResourceNotFoundException":
+      return shardId === undefined
+        ? make(
+          "STREAM_NOT_FOUND",
+          false,
+          `stream "${stream}" does not exist in ${place}; check awsKinesisStreamName, awsRegion and awsEndpoint, and ` +
+            `whether the credentials belong to the stream's account (${words})`,
+        )
+        : make("SHARD_NOT_FOUND", false, `${what}: there is no such shard or stream any more (${words})`);
+    case "InvalidArgumentException":
+    case "ValidationException":
+      // The reader makes a new one, and finds out by that whether the iterator was the fault.
+      if (operation === "GetRecords") {
+        return make("ITERATOR_EXPIRED", true, `${what}: the shard iterator is not accepted (${words})`);
+      }
+      if (checkpoint === undefined) break;
+      return make(
+        "FOREIGN_CHECKPOINT",
+        false,
+        `${foreignCheckpoint(checkpoint, shardId, stream)} (${words})`,
+      );
+    case "KMSDisabledException":
+    case "KMSInvalidStateException":
+    case "KMSNotFoundException":
+    case "KMSOptInRequired":
+      return make(
+        "AWS_REFUSED",
+        false,
+        `${what}: the KMS key that encrypts the stream cannot be used; enable or restore it (${words})`,
+      );
+  }
+
+  switch (awsFailure(error)) {
+    case "throttled":
+      return make("THROTTLED", true, `${what} was throttled (${words})`);
+    case "clock-skew":
+      return make("AWS_UNAVAILABLE", true, `${what} was signed with a wrong clock, now corrected (${words})`);
+    case "denied": {
+      // The message names the action where it is another service's (KMS).
+      const named = /perform: ([\w:-]+)/.exec(message)?.[1];
+      const action = named ?? (name.startsWith("KMS") ? "kms:Decrypt" : `kinesis:${operation}`);
+      const target = action.startsWith("kms:")
+        ? `the KMS key of stream "${stream}"`
+        : `stream "${stream}" in ${place}`;
+      return make(
+        "ACCESS_DENIED",
+        false,
+        `${what} was refused: the credentials lack the permission ${action} on ${target}; allow it in their IAM ` +
+          `policy (${words})`,
+      );
+    }
+    case "credentials":
+      // Without a cause: the service's message may quote signed headers.
+      return new ConnectorError(
+        `${what}: AWS does not accept the credentials: ${
+          credentialFault(error)
+        }. Check awsCredentialPluginName and ` +
+          "awsCredentialPluginParam, or the environment",
+        { code: "CREDENTIALS_INVALID", where },
+      );
+    case "unavailable":
+      return make("AWS_UNAVAILABLE", true, `${what} in ${place} got no answer (${words})`);
+    case "untrusted":
+      return make(
+        "AWS_REFUSED",
+        false,
+        `${what}: the certificate of ${place} is not trusted (${words}); NODE_EXTRA_CA_CERTS names further authorities`,
+      );
+    case "refused":
+      return make("AWS_REFUSED", false, `${what} was refused (${words})`);
+    default:
+      return make("INTERNAL", false, `${what} failed unexpectedly (${words})`);
+  }
+}
+
+/** The words of FOREIGN_CHECKPOINT. */
+export function foreignCheckpoint(checkpoint: string, shardId: string | undefined, stream: string): string {
+  return `the stored checkpoint ${checkpoint} is not one of shard ${shardId} of stream "${stream}": the lease table ` +
+    "belongs to another stream, or the stream was deleted and made again. Give this stream an applicationName " +
+    "(or leases.table) of its own, or delete the table to start anew";
+}

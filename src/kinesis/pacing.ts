@@ -1,0 +1,79 @@
+// When a shard may be read again. Pure decisions about times that the reader gives; all in milliseconds of the
+// monotonic clock. Idle shards are read once a second, full ones at once; a stream that has throttled once is read
+// within the service's limits from then on, because another consumer shares them.
+
+/** How fast to read. */
+export interface PacingOptions {
+  /** `kinesis.idlePollMs`: the longest pause of an idle shard; below 1 000 it is the pause. */
+  readonly idlePollMs: number;
+  /** After the first throttle: reads per second and shard. */
+  readonly maxReadsPerSecond: number;
+  /** After the first throttle: bytes per second and shard. */
+  readonly maxReadBytesPerSecond: number;
+}
+
+/** What the shards of a stream share. */
+export interface StreamPace {
+  /** Whether Kinesis has ever throttled a read of the stream. */
+  throttled: boolean;
+}
+
+/** A read that gave a page. */
+export interface ReadResult {
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly records: number;
+  readonly bytes: number;
+  /** Whether more records are known to wait behind it. */
+  readonly more: boolean;
+}
+
+const IDLE_READ_MS = 1000;
+// A shard without records for a minute is read every six seconds, if idlePollMs allows.
+const IDLE_SHARE = 10;
+
+/** The pace of one shard. */
+export class ShardPace {
+  readonly #options: PacingOptions;
+  readonly #stream: StreamPace;
+  #lastRecordsAt: number | undefined;
+  /** By what the last page said. */
+  #notBefore = -Infinity;
+  /** By the service's limits, after a throttle. */
+  #withinLimitsAt = -Infinity;
+
+  constructor(options: PacingOptions, stream: StreamPace) {
+    this.#options = options;
+    this.#stream = stream;
+  }
+
+  /** How long the next read has to wait; 0 = now. */
+  delay(now: number): number {
+    const at = this.#stream.throttled ? Math.max(this.#notBefore, this.#withinLimitsAt) : this.#notBefore;
+    return Math.max(0, at - now);
+  }
+
+  /** Takes note of a page. */
+  pageRead({ startedAt, endedAt, records, bytes, more }: ReadResult): void {
+    if (records > 0) this.#lastRecordsAt = startedAt;
+    this.#lastRecordsAt ??= startedAt;
+    this.#notBefore = more ? endedAt : startedAt + this.#idlePause(startedAt - this.#lastRecordsAt);
+    const { maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
+    this.#withinLimitsAt = Math.max(
+      // From the end, so that no latency brings two reads closer together at the service.
+      endedAt + 1000 / maxReadsPerSecond,
+      startedAt + (bytes / maxReadBytesPerSecond) * 1000,
+    );
+  }
+
+  /** Takes note of a read that the service refused as too many. */
+  throttled(now: number): void {
+    this.#stream.throttled = true;
+    this.#withinLimitsAt = Math.max(this.#withinLimitsAt, now + 1000 / this.#options.maxReadsPerSecond);
+  }
+
+  #idlePause(idleForMs: number): number {
+    const longest = this.#options.idlePollMs;
+    return Math.min(longest, Math.max(IDLE_READ_MS, idleForMs / IDLE_SHARE));
+  }
+}

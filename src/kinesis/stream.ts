@@ -1,0 +1,107 @@
+// One Kinesis stream as the pipeline wants it: what it is, its shards, its clock, and a source that reads it.
+
+import type { KinesisClientConfig } from "@aws-sdk/client-kinesis";
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Shard } from "../core/shard.ts";
+import { type KinesisApi, openKinesisApi, type ShardFilter, type StreamSummary } from "./client.ts";
+import type { PacingOptions } from "./pacing.ts";
+import { createPollingSource } from "./polling.ts";
+import { listShards } from "./shards.ts";
+import type { OnThrottle, RecordSource } from "./source.ts";
+import { whileThrottled } from "./throttle.ts";
+
+/** Options of {@link createKinesisStream}. */
+export interface KinesisStreamOptions extends PacingOptions {
+  /** Of the SDK's client, with a request handler whose calls cannot hang. */
+  readonly clientConfig: KinesisClientConfig;
+  readonly streamName: string;
+  /** When the stream was given as ARN. */
+  readonly streamArn?: string | undefined;
+  /** After a throttle, milliseconds; doubles up to ten times of it. */
+  readonly backoffTimeMs: number;
+  readonly onThrottle?: OnThrottle | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Which of a stream's shards are listed. */
+export type ListedFrom =
+  | { readonly type: "LATEST" }
+  | { readonly type: "TRIM_HORIZON" }
+  | { readonly type: "AT_TIMESTAMP"; readonly timestamp: number };
+
+/** Opens a stream; nothing is asked of Kinesis yet. */
+export async function createKinesisStream(options: KinesisStreamOptions): Promise<PolledStream> {
+  return new PolledStream(options, await openKinesisApi(options));
+}
+
+const CREATING_POLL_MS = 1000;
+
+/** A stream that is read by polling. */
+export class PolledStream {
+  readonly #options: KinesisStreamOptions;
+  readonly #api: KinesisApi;
+  #createdAt: number | undefined;
+
+  /** Use {@link createKinesisStream}. */
+  constructor(options: KinesisStreamOptions, api: KinesisApi) {
+    this.#options = options;
+    this.#api = api;
+  }
+
+  /**
+   * The stream's description, once it can be read: one that is being created is waited for.
+   * @throws ConnectorError STREAM_NOT_FOUND, ACCESS_DENIED, CREDENTIALS_INVALID; AWS_UNAVAILABLE (retryable)
+   */
+  async describe(signal: AbortSignal): Promise<StreamSummary> {
+    const { clock, log, streamName } = this.#options;
+    for (let polls = 0;; polls++) {
+      const call = () => this.#api.describeStreamSummary(signal);
+      const summary = await whileThrottled(call, this.#options, signal);
+      if (summary.status === "DELETING") {
+        throw new ConnectorError(`stream "${streamName}" is being deleted`, {
+          code: "STREAM_NOT_FOUND",
+          where: { stream: streamName, operation: "DescribeStreamSummary" },
+        });
+      }
+      if (summary.status !== "CREATING") {
+        this.#createdAt = summary.streamCreatedAt;
+        return summary;
+      }
+      if (polls === 0) log.info(`stream "${streamName}" is being created; waiting for it`);
+      await clock.sleep(CREATING_POLL_MS, signal);
+    }
+  }
+
+  /**
+   * Shards that hold something at or after a position; all that exist without one.
+   * @throws ConnectorError as {@link listShards}
+   */
+  listShards(position: ListedFrom | undefined, signal: AbortSignal): Promise<Shard[]> {
+    return listShards({ ...this.#options, api: this.#api }, filterOf(position), signal);
+  }
+
+  /** Kinesis' clock, epoch milliseconds, rounded down to the second. */
+  now(): number {
+    return this.#api.now();
+  }
+
+  /** To be called after {@link describe}: readers compare the stream's creation time. */
+  openSource(): RecordSource {
+    return createPollingSource({ ...this.#options, api: this.#api, streamCreatedAt: this.#createdAt });
+  }
+
+  /** Ends the connections. */
+  close(): Promise<void> {
+    this.#api.close();
+    return Promise.resolve();
+  }
+}
+
+function filterOf(position: ListedFrom | undefined): ShardFilter | undefined {
+  if (position === undefined) return undefined;
+  if (position.type === "AT_TIMESTAMP") return position;
+  return { type: position.type === "LATEST" ? "AT_LATEST" : "AT_TRIM_HORIZON" };
+}

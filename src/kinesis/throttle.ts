@@ -1,0 +1,59 @@
+// What follows a throttle: `backoffTime`, doubling to ten times of it, unless the onThrottle hook says otherwise.
+// One throttle of the service is one call of the hook.
+
+import { type Backoff, backoffDelay } from "../core/backoff.ts";
+import type { Clock } from "../core/clock.ts";
+import { ConnectorError, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { OnThrottle, ThrottleEvent } from "./source.ts";
+
+/** What is needed to wait after a throttle. */
+export interface ThrottleScope {
+  /** Milliseconds. */
+  readonly backoffTimeMs: number;
+  readonly onThrottle?: OnThrottle | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Waits of `backoffTime` or a little more: many shards that were throttled together come back apart. */
+export function throttleBackoff(backoffTimeMs: number): Backoff {
+  return { firstMs: backoffTimeMs * 1.25, maxMs: backoffTimeMs * 10, jitter: 0.2 };
+}
+
+/** Tells the hook; resolves with the delay to keep, milliseconds. */
+export async function delayAfterThrottle(
+  throttle: Omit<ThrottleEvent, "service" | "delayMs">,
+  { backoffTimeMs, onThrottle, clock, log }: ThrottleScope,
+): Promise<number> {
+  const delayMs = backoffDelay(throttleBackoff(backoffTimeMs), throttle.attempt, clock.random());
+  log.debug(`Kinesis throttled ${throttle.operation}`, { ...throttle, delayMs });
+  if (onThrottle === undefined) return delayMs;
+  try {
+    const wanted = await onThrottle({ service: "kinesis", ...throttle, delayMs });
+    return typeof wanted === "number" && wanted >= 0 && Number.isFinite(wanted) ? wanted : delayMs;
+  } catch (error) {
+    log.warn(`onThrottle failed: ${messageOf(error)}`);
+    return delayMs;
+  }
+}
+
+/** The result of a call that is repeated while it is throttled; other failures pass. Rejects after an abort. */
+export async function whileThrottled<T>(
+  call: () => Promise<T>,
+  scope: ThrottleScope,
+  signal: AbortSignal,
+): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    signal.throwIfAborted();
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof ConnectorError) || error.code !== "THROTTLED") throw error;
+      const { operation = "", shardId } = error.where;
+      // Without a pause a `backoffTime` of 0 would call as fast as the machine can.
+      const delayMs = Math.max(await delayAfterThrottle({ operation, shardId, attempt }, scope), 100);
+      await scope.clock.sleep(delayMs, signal);
+    }
+  }
+}
