@@ -145,7 +145,13 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
     async openSink(events) {
       const { createBuiltinSink } = await import("./pulsar/builtin.ts");
       const { auth: _later, ...pulsar } = config.pulsar;
-      return createBuiltinSink({ ...pulsar, clientVersion: `kinesis-pulsar/${pkg.version}`, events, clock, log });
+      return createBuiltinSink({
+        ...pulsar,
+        clientVersion: `kinesis-pulsar/${pkg.version}`,
+        events,
+        clock,
+        log,
+      });
     },
   };
 }

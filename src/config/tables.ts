@@ -23,7 +23,11 @@ function rows(
   required: readonly string[],
   prefix: string,
 ): string {
-  return ["| Key | Type | Default | What it does |", "|---|---|---|---|", ...keyRows(entries, required, prefix)].join(
+  return [
+    "| Key | Type | Default | What it does |",
+    "|---|---|---|---|",
+    ...keyRows(entries, required, prefix),
+  ].join(
     "\n",
   );
 }

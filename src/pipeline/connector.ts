@@ -102,7 +102,7 @@ export class Connector {
     try {
       await this.#starting;
     } catch (thrown) {
-      if (this.#ending) { // stopped, or failed elsewhere, while starting
+      if (this.#ending !== undefined) { // stopped, or failed elsewhere, while starting
         const result = await this.#ending;
         if (result.error !== undefined) throw result.error;
         return;
