@@ -3,11 +3,13 @@
 
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
-import { awsClientConfig } from "./client-config.ts";
-import { toConnectorError } from "./errors.ts";
+import { assumeRole, type Role } from "./assume-role.ts";
+import { defaultChain } from "./default-chain.ts";
 import { scriptCredentials } from "./script-credentials.ts";
 import { shareCredentials } from "./shared-credentials.ts";
 import type { UserAgent } from "./user-agent.ts";
+
+export { assumeRole, type Role };
 
 /** A key pair as the SDK takes it. */
 export interface Credentials {
@@ -36,16 +38,8 @@ export type CredentialChoice =
   }
   /** On top of the default chain. */
   | { readonly type: "assume-role" } & Role
-  /** The default export of a script; `param` is `awsCredentialPluginParam`. */
+  /** What a script gives; `param` is `awsCredentialPluginParam`. */
   | { readonly type: "script"; readonly path: string; readonly param?: string | undefined };
-
-/** A role to take on. */
-export interface Role {
-  readonly roleArn: string;
-  /** Seen in CloudTrail. @default "kinesis-pulsar" */
-  readonly roleSessionName?: string | undefined;
-  readonly externalId?: string | undefined;
-}
 
 /** What all ways to credentials need. */
 export interface CredentialOptions {
@@ -58,9 +52,10 @@ export interface CredentialOptions {
   readonly importScript?: ((path: string) => Promise<unknown>) | undefined;
 }
 
-const STS_TIMEOUT_MS = 10_000;
-
-/** The provider of a choice. A script is loaded and run here, so that its faults show at start. */
+/**
+ * The provider of a choice. A script is loaded and run here, so that its faults show at start; nothing is asked of AWS
+ * before the provider is called.
+ */
 export async function openCredentials(
   choice: CredentialChoice,
   options: CredentialOptions,
@@ -75,53 +70,9 @@ export async function openCredentials(
       return await defaultChain(options);
     case "assume-role":
       return await assumeRole(choice, await defaultChain(options), options);
-    case "script":
-      return shareCredentials(await scriptCredentials(choice, options.importScript), options);
+    case "script": {
+      const source = `credential script ${choice.path}`;
+      return shareCredentials(await scriptCredentials(choice, options), { ...options, source });
+    }
   }
-}
-
-/** Credentials of a role, taken on with those of `base` and renewed before they end. */
-export async function assumeRole(
-  role: Role,
-  base: CredentialProvider,
-  options: CredentialOptions,
-): Promise<CredentialProvider> {
-  const { fromTemporaryCredentials } = await import("@aws-sdk/credential-providers");
-  const { sts, log, userAgent } = options;
-  const clientConfig = await awsClientConfig({
-    ...sts,
-    credentials: base,
-    userAgent,
-    log,
-    requestTimeoutMs: STS_TIMEOUT_MS,
-    maxSockets: 2,
-  });
-  const provider = fromTemporaryCredentials({
-    params: {
-      RoleArn: role.roleArn,
-      RoleSessionName: role.roleSessionName ?? "kinesis-pulsar",
-      ...role.externalId ? { ExternalId: role.externalId } : {},
-    },
-    masterCredentials: base,
-    clientConfig,
-  });
-  return shareCredentials(async () => {
-    try {
-      return await provider();
-    } catch (error) {
-      throw toConnectorError(error, { operation: "AssumeRole", roleArn: role.roleArn });
-    }
-  }, options);
-}
-
-async function defaultChain(options: CredentialOptions): Promise<CredentialProvider> {
-  const { fromNodeProviderChain } = await import("@aws-sdk/credential-providers");
-  const chain = fromNodeProviderChain({ clientConfig: { region: options.sts.region } });
-  return shareCredentials(async () => {
-    try {
-      return await chain();
-    } catch (error) {
-      throw toConnectorError(error, { operation: "credentials" });
-    }
-  }, options);
 }

@@ -2,8 +2,12 @@
 // checked each time, so that a wrong shape is named here and not as a signature that AWS refuses.
 
 import { pathToFileURL } from "node:url";
-import { ConnectorError, messageOf } from "../core/errors.ts";
+import type { Clock } from "../core/clock.ts";
+import { awsFailure } from "../core/aws-failure.ts";
+import { ConnectorError, type ErrorCode } from "../core/errors.ts";
 import type { CredentialProvider, Credentials } from "./credentials.ts";
+import { safeCause, safeWords } from "./secrets.ts";
+import { withinLimit } from "./time-limit.ts";
 
 /** `awsCredentialPluginName` as a script. */
 export interface CredentialScript {
@@ -13,56 +17,100 @@ export interface CredentialScript {
   readonly param?: string | undefined;
 }
 
+/** What running a script needs. */
+export interface ScriptOptions {
+  readonly clock: Clock;
+  /** Imports a script by absolute path and gives its module. @default the runtime's import() */
+  readonly importScript?: ((path: string) => Promise<unknown>) | undefined;
+}
+
+// Module → function that makes a provider → provider → credentials; an object around one of them adds a step.
+const MOST_STEPS = 5;
+
 /**
- * The provider that a script's default export gives: credentials (`{ accessKeyId, secretAccessKey, … }`), a function
- * that gives them (every provider of the AWS SDK is one), or a function that makes such a provider. The function
- * gets `param`. Rejects with CONFIG_INVALID when the script does not load or gives something else.
+ * The provider that a script gives by its default export: credentials (`{ accessKeyId, secretAccessKey, … }`), a
+ * function that gives them (every provider of the AWS SDK is one), a function that makes such a provider, or an object
+ * with one of these as `credentials`. Functions get `param`. The script runs once here, so that its faults show at
+ * start.
+ * @throws ConnectorError CONFIG_INVALID when it does not load or gives something else, CREDENTIALS_INVALID when it
+ * fails, AWS_UNAVAILABLE (retryable) when it gets no answer, or gives none within 30 s
  */
 export async function scriptCredentials(
   script: CredentialScript,
-  importScript: (path: string) => Promise<unknown> = nativeImport,
+  options: ScriptOptions,
 ): Promise<CredentialProvider> {
-  const { path } = script;
-  const exported = defaultExport(await attempt(path, "does not load", () => importScript(path)));
-  if (typeof exported !== "function") {
-    const fixed = checked(exported, path);
-    return () => Promise.resolve(fixed);
-  }
+  const faults = new ScriptFaults(script);
   const param = parsed(script.param);
-  const call = () => attempt<unknown>(path, "failed", () => exported(param));
-  const first = await call();
-  if (typeof first === "function") {
-    return async () => checked(await attempt(path, "failed", () => first()), path);
-  }
-  let unused: Credentials | undefined = checked(first, path);
-  return async () => {
-    const credentials = unused ?? checked(await call(), path);
-    unused = undefined;
-    return credentials;
+  const importScript = options.importScript ?? ((path) => import(pathToFileURL(path).href));
+  let source: unknown;
+
+  const fetch = async (): Promise<Credentials> => {
+    let value = source;
+    for (let step = 0; step < MOST_STEPS; step++) {
+      if (typeof value === "function") {
+        const call = value as (param: unknown) => unknown;
+        value = await faults.catch("CREDENTIALS_INVALID", "failed", () => call(param));
+      } else if (isObject(value) && !("accessKeyId" in value) && value["credentials"] !== undefined) {
+        value = value["credentials"];
+      } else break;
+      // What makes a provider is called once; the provider is asked again.
+      if (typeof value === "function") source = value;
+    }
+    return checked(value, faults);
   };
+
+  return await withinLimit(options.clock, faults.name, async () => {
+    source = exported(await faults.catch("CONFIG_INVALID", "does not load", () => importScript(script.path)));
+    let first: Credentials | undefined = await fetch();
+    return async () => {
+      const credentials = first ?? await fetch();
+      first = undefined;
+      return credentials;
+    };
+  });
 }
 
-function nativeImport(path: string): Promise<unknown> {
-  return import(pathToFileURL(path).href);
-}
+/** The errors of one script: they name it, and hide what it was given. */
+class ScriptFaults {
+  /** "credential script /path". */
+  readonly name: string;
+  readonly #where: { readonly file: string; readonly key: string };
+  readonly #secrets: readonly string[];
 
-function defaultExport(module: unknown): unknown {
-  const exported = (module as { default?: unknown }).default;
-  // A CommonJS script that was compiled from ESM nests its default export.
-  return (exported as { default?: unknown } | undefined)?.default ?? exported;
-}
-
-async function attempt<T>(path: string, what: string, work: () => Promise<T> | T): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof ConnectorError) throw error;
-    throw new ConnectorError(`credential script ${path} ${what}: ${messageOf(error)}`, {
-      code: what === "failed" ? "CREDENTIALS_INVALID" : "CONFIG_INVALID",
-      where: { file: path, key: "awsCredentialPluginName" },
-      cause: error,
-    });
+  constructor(script: CredentialScript) {
+    this.name = `credential script ${script.path}`;
+    this.#where = { file: script.path, key: "awsCredentialPluginName" };
+    this.#secrets = script.param === undefined ? [] : [script.param, ...texts(parsed(script.param))];
   }
+
+  async catch<T>(code: ErrorCode, what: string, work: () => Promise<T> | T): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const retryable = code === "CREDENTIALS_INVALID" && isTransient(error);
+      throw new ConnectorError(`${this.name} ${what}: ${safeWords(error, this.#secrets)}`, {
+        code: retryable ? "AWS_UNAVAILABLE" : code,
+        retryable,
+        where: this.#where,
+        cause: safeCause(error, this.#secrets),
+      });
+    }
+  }
+
+  shape(fault: string): ConnectorError {
+    return new ConnectorError(
+      `${this.name} ${fault}; its default export must give { accessKeyId, secretAccessKey, sessionToken?, ` +
+        "expiration? }: as such, by a function, or as a credential provider of the AWS SDK",
+      { code: "CONFIG_INVALID", where: this.#where },
+    );
+  }
+}
+
+// The default export (nested once more in a CommonJS script that was compiled from ESM), else the named ones.
+function exported(module: unknown): unknown {
+  if (!isObject(module)) return module;
+  const value = module["default"] ?? module;
+  return isObject(value) ? value["default"] ?? value : value;
 }
 
 function parsed(param: string | undefined): unknown {
@@ -74,26 +122,52 @@ function parsed(param: string | undefined): unknown {
   }
 }
 
-function checked(value: unknown, path: string): Credentials {
-  const given = (typeof value === "object" && value !== null ? value : {}) as Partial<Credentials>;
-  const missing = (["accessKeyId", "secretAccessKey"] as const).filter((key) =>
-    typeof given[key] !== "string" || given[key].trim() === ""
-  );
+function checked(value: unknown, faults: ScriptFaults): Credentials {
+  if (!isObject(value)) {
+    throw faults.shape(`gives ${value === null ? "null" : typeof value}, no credentials`);
+  }
+  const missing = ["accessKeyId", "secretAccessKey"].filter((key) => !isWord(value[key]));
   if (missing.length > 0) {
-    throw new ConnectorError(
-      `credential script ${path}: its default export gives no ${missing.join(" and no ")}; it must be ` +
-        "{ accessKeyId, secretAccessKey, sessionToken?, expiration? }, a function that gives this, or a credential " +
-        "provider of the AWS SDK",
-      { code: "CONFIG_INVALID", where: { file: path, key: "awsCredentialPluginName" } },
+    const keys = Object.keys(value).join(", ");
+    throw faults.shape(
+      `gives no text as ${missing.join(" and ")} (${keys === "" ? "it is empty" : `it has ${keys}`})`,
     );
   }
-  if (given.expiration === undefined) return given as Credentials;
-  const expiration = new Date(given.expiration);
-  if (Number.isNaN(expiration.getTime())) {
-    throw new ConnectorError(`credential script ${path}: its expiration is no date`, {
-      code: "CONFIG_INVALID",
-      where: { file: path, key: "awsCredentialPluginName" },
-    });
+  const { sessionToken, expiration: end, ...keys } = value;
+  if (!isAbsent(sessionToken) && !isWord(sessionToken)) {
+    throw faults.shape("gives a sessionToken that is no text");
   }
-  return { ...given as Credentials, expiration };
+  const expiration = isAbsent(end) ? undefined : new Date(end as string);
+  if (expiration !== undefined && Number.isNaN(expiration.getTime())) {
+    throw faults.shape("gives an expiration that is no date");
+  }
+  return {
+    ...keys as unknown as Credentials,
+    ...isWord(sessionToken) ? { sessionToken } : {},
+    ...expiration === undefined ? {} : { expiration },
+  };
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null;
+}
+
+/** Whether a script failed because somebody it asked did not answer. */
+function isTransient(error: unknown): boolean {
+  const failure = error instanceof SyntaxError ? "unknown" : awsFailure(error);
+  return failure === "unavailable" || failure === "throttled" || failure === "clock-skew";
+}
+
+/** Every text inside of a value. */
+function texts(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  return typeof value === "object" && value !== null ? Object.values(value).flatMap(texts) : [];
+}
+
+function isWord(value: unknown): value is string {
+  return typeof value === "string" && value.trim() !== "";
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
 }
