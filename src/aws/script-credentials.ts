@@ -3,19 +3,9 @@
 
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
-import { awsFailure } from "../core/aws-failure.ts";
-import { ConnectorError, type ErrorCode } from "../core/errors.ts";
 import type { CredentialProvider, Credentials } from "./credentials.ts";
-import { safeCause, safeWords } from "./secrets.ts";
+import { type CredentialScript, parsedParam, ScriptFaults } from "./script-faults.ts";
 import { withinLimit } from "./time-limit.ts";
-
-/** `awsCredentialPluginName` as a script. */
-export interface CredentialScript {
-  /** Absolute. */
-  readonly path: string;
-  /** `awsCredentialPluginParam`: given to the script as parsed JSON, or as it is when it is none. */
-  readonly param?: string | undefined;
-}
 
 /** What running a script needs. */
 export interface ScriptOptions {
@@ -40,7 +30,7 @@ export async function scriptCredentials(
   options: ScriptOptions,
 ): Promise<CredentialProvider> {
   const faults = new ScriptFaults(script);
-  const param = parsed(script.param);
+  const param = parsedParam(script.param);
   const importScript = options.importScript ?? ((path) => import(pathToFileURL(path).href));
   let source: unknown;
 
@@ -70,56 +60,11 @@ export async function scriptCredentials(
   });
 }
 
-/** The errors of one script: they name it, and hide what it was given. */
-class ScriptFaults {
-  /** "credential script /path". */
-  readonly name: string;
-  readonly #where: { readonly file: string; readonly key: string };
-  readonly #secrets: readonly string[];
-
-  constructor(script: CredentialScript) {
-    this.name = `credential script ${script.path}`;
-    this.#where = { file: script.path, key: "awsCredentialPluginName" };
-    this.#secrets = script.param === undefined ? [] : [script.param, ...texts(parsed(script.param))];
-  }
-
-  async catch<T>(code: ErrorCode, what: string, work: () => Promise<T> | T): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      const retryable = code === "CREDENTIALS_INVALID" && isTransient(error);
-      throw new ConnectorError(`${this.name} ${what}: ${safeWords(error, this.#secrets)}`, {
-        code: retryable ? "AWS_UNAVAILABLE" : code,
-        retryable,
-        where: this.#where,
-        cause: safeCause(error, this.#secrets),
-      });
-    }
-  }
-
-  shape(fault: string): ConnectorError {
-    return new ConnectorError(
-      `${this.name} ${fault}; its default export must give { accessKeyId, secretAccessKey, sessionToken?, ` +
-        "expiration? }: as such, by a function, or as a credential provider of the AWS SDK",
-      { code: "CONFIG_INVALID", where: this.#where },
-    );
-  }
-}
-
 // The default export (nested once more in a CommonJS script that was compiled from ESM), else the named ones.
 function exported(module: unknown): unknown {
   if (!isObject(module)) return module;
   const value = module["default"] ?? module;
   return isObject(value) ? value["default"] ?? value : value;
-}
-
-function parsed(param: string | undefined): unknown {
-  if (param === undefined) return undefined;
-  try {
-    return JSON.parse(param);
-  } catch {
-    return param; // any text is allowed; what the parser says of it could quote a secret
-  }
 }
 
 function checked(value: unknown, faults: ScriptFaults): Credentials {
@@ -150,18 +95,6 @@ function checked(value: unknown, faults: ScriptFaults): Credentials {
 
 function isAbsent(value: unknown): boolean {
   return value === undefined || value === null;
-}
-
-/** Whether a script failed because somebody it asked did not answer. */
-function isTransient(error: unknown): boolean {
-  const failure = error instanceof SyntaxError ? "unknown" : awsFailure(error);
-  return failure === "unavailable" || failure === "throttled" || failure === "clock-skew";
-}
-
-/** Every text inside of a value. */
-function texts(value: unknown): string[] {
-  if (typeof value === "string") return [value];
-  return typeof value === "object" && value !== null ? Object.values(value).flatMap(texts) : [];
 }
 
 function isWord(value: unknown): value is string {
