@@ -5,8 +5,14 @@ import type { ReadGrant } from "../kinesis/source.ts";
 
 /** The service's largest GetRecords answer; what a shard's first read is assumed to bring. */
 export const LARGEST_PAGE_BYTES = 10 * 1024 * 1024;
+// What is asked for once a shard's record size is known. Larger pages cost more CPU per byte (measured: 7.6 ms per MB
+// at 10 MB, 5.4 at 1 MB) and several times their size in memory while they are decoded; at the service's five reads
+// a second this is still five times what a shard gives.
+const PAGE_BYTES = 2 * 1024 * 1024;
 /** The service's largest `Limit`. */
-export const LARGEST_PAGE_RECORDS = 10_000;
+const LARGEST_PAGE_RECORDS = 10_000;
+/** `Limit` while the size of a shard's records is unknown. */
+const FIRST_PAGE_RECORDS = 1_000;
 // A shard whose last page was small may grow again: a read is reserved at least this much.
 const SMALLEST_RESERVATION = 256 * 1024;
 
@@ -121,12 +127,13 @@ export class ReadBudget {
   }
 }
 
-/** What to reserve for a shard's next page: twice its last one, at most the service's largest. */
+/** What to reserve for a shard's next page: twice its last one, within bounds, and at least one record. */
 function reservation(sizes: PageSizes): { bytes: number; maxRecords: number } {
   if (sizes.bytes === undefined || sizes.recordBytes === undefined) {
-    return { bytes: LARGEST_PAGE_BYTES, maxRecords: LARGEST_PAGE_RECORDS };
+    return { bytes: LARGEST_PAGE_BYTES, maxRecords: FIRST_PAGE_RECORDS };
   }
-  const bytes = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), LARGEST_PAGE_BYTES);
-  const fitting = Math.floor(bytes / Math.max(sizes.recordBytes, 1));
-  return { bytes, maxRecords: Math.min(Math.max(fitting, 1), LARGEST_PAGE_RECORDS) };
+  const wanted = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), PAGE_BYTES);
+  const fitting = Math.floor(wanted / Math.max(sizes.recordBytes, 1));
+  const maxRecords = Math.min(Math.max(fitting, 1), LARGEST_PAGE_RECORDS);
+  return { bytes: Math.max(wanted, sizes.recordBytes), maxRecords };
 }

@@ -17,7 +17,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 
 test("read budget: an unknown shard reserves the service's largest page", async () => {
   const budget = budgetOf(64 * MiB);
-  for (let i = 0; i < 6; i++) assert.equal((await budget.admit({}, signal))?.maxRecords, 10_000);
+  for (let i = 0; i < 6; i++) assert.equal((await budget.admit({}, signal))?.maxRecords, 1_000);
   assert.equal(budget.bytes, 6 * LARGEST_PAGE_BYTES);
   assert.equal(await isSettled(budget.admit({}, signal)), false);
 });
@@ -25,6 +25,10 @@ test("read budget: an unknown shard reserves the service's largest page", async 
 test("read budget: a known shard may ask for the records that fit twice its last page", async () => {
   const grant = await budgetOf(64 * MiB).admit(known, signal);
   assert.equal(grant?.maxRecords, 2048);
+  const large = await budgetOf(64 * MiB).admit({ bytes: 9 * MiB, recordBytes: 3 * MiB }, signal);
+  assert.equal(large?.maxRecords, 1, "records larger than a page come one by one");
+  const small = await budgetOf(64 * MiB).admit({ bytes: MiB, recordBytes: 10 }, signal);
+  assert.equal(small?.maxRecords, 10_000, "the service takes no larger Limit");
 });
 
 test("read budget: one page is always admitted, even when it is larger than the budget", async () => {
