@@ -50,16 +50,14 @@ export class Batch {
 
   /** Takes out the messages of parties that may not write any more; returns how many. */
   removeDead(): number {
-    return this.#deliveries.every((delivery) => delivery.isAlive())
-      ? 0
-      : this.#remove(this.#deliveries.map((delivery) => !delivery.isAlive()));
+    if (this.#deliveries.every((delivery) => delivery.isAlive())) return 0;
+    const dead = this.#deliveries.filter((delivery) => !delivery.isAlive());
+    return this.#remove((delivery) => dead.includes(delivery));
   }
 
   /** Takes out the messages of one party; returns how many. */
   remove(delivery: Delivery): number {
-    return this.#deliveries.includes(delivery)
-      ? this.#remove(this.#deliveries.map((each) => each === delivery))
-      : 0;
+    return this.#deliveries.includes(delivery) ? this.#remove((each) => each === delivery) : 0;
   }
 
   /** The messages stay (a socket has them), but their party hears nothing more of them. */
@@ -85,7 +83,7 @@ export class Batch {
     return rest;
   }
 
-  #remove(dead: readonly boolean[]): number {
+  #remove(isOut: (delivery: Delivery) => boolean): number {
     const before = this.count;
     const keep: boolean[] = [];
     const deliveries = this.#deliveries;
@@ -94,8 +92,9 @@ export class Batch {
     this.#runs = [];
     for (let at = 0; at < runs.length; at += 3) {
       const [index, from, count] = [runs[at]!, runs[at + 1]!, runs[at + 2]!];
-      for (let i = 0; i < count; i++) keep.push(!dead[index]);
-      if (!dead[index]) this.#runs.push(this.#indexOf(deliveries[index]!), from, count);
+      const isKept = !isOut(deliveries[index]!);
+      for (let i = 0; i < count; i++) keep.push(isKept);
+      if (isKept) this.#runs.push(this.#indexOf(deliveries[index]!), from, count);
     }
     this.entry.retain((index) => keep[index]!);
     return before - this.count;

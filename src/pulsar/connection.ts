@@ -32,8 +32,10 @@ const WRITE_BYTES = 512 * 1024;
 /** A producer as its connection sees it. */
 export interface ProducerPort {
   readonly producerId: number;
-  /** The next frame to write, if any: it is given to an empty socket right after. */
-  takeFrame(connection: Connection): Buffer | undefined;
+  /** Gets frames ready, up to so many bytes; returns how many bytes. */
+  prepareFrames(maxBytes: number): number;
+  /** The next frame to write, if any: it is given to an empty socket right after, so this must be quick. */
+  takeFrame(): Buffer | undefined;
   receipt(sequenceId: number, isDuplicate: boolean): void;
   sendError(error: CommandOf<"SEND_ERROR">): void;
   closedByBroker(command: CommandOf<"CLOSE_PRODUCER">): void;
@@ -77,6 +79,7 @@ export class Connection {
   #transport: Transport | undefined;
   #handshake: { resolve(): void; reject(error: ConnectorError): void } | undefined;
   #unflushed = 0;
+  #isPumping = false;
   #closedBy: ConnectorError | undefined;
   /** Largest message this broker takes. */
   maxMessageSize: number = DEFAULT_MAX_MESSAGE_SIZE;
@@ -201,21 +204,35 @@ export class Connection {
 
   /** Whenever the socket is empty: what waits, up to WRITE_BYTES, producer after producer. */
   #pump(): void {
-    if (this.#unflushed > 0 || this.#writers.size === 0 || this.#closedBy !== undefined) return;
+    if (this.#unflushed > 0 || this.#isPumping || this.#writers.size === 0) return;
+    this.#isPumping = true; // whom a producer asks or tells something may send more: it waits its turn
+    try {
+      const frames = this.#takeFrames();
+      if (frames.length > 0 && this.#closedBy === undefined) this.#write(frames);
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  #takeFrames(): Buffer[] {
+    let prepared = 0;
+    for (const producer of this.#writers) {
+      prepared += producer.prepareFrames(WRITE_BYTES - prepared);
+      if (prepared >= WRITE_BYTES) break;
+    }
     const frames: Buffer[] = [];
     let bytes = 0;
     for (const producer of this.#writers) {
       this.#writers.delete(producer);
-      for (let frame = producer.takeFrame(this); frame !== undefined; frame = producer.takeFrame(this)) {
+      for (let frame = producer.takeFrame(); frame !== undefined; frame = producer.takeFrame()) {
         frames.push(frame);
         bytes += frame.length;
         if (bytes < WRITE_BYTES) continue;
         this.#writers.add(producer); // to the end of the line
-        this.#write(frames);
-        return;
+        return frames;
       }
     }
-    if (frames.length > 0) this.#write(frames);
+    return frames;
   }
 
   #write(frames: readonly Buffer[]): void {

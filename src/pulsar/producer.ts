@@ -1,7 +1,6 @@
-// A producer of one concrete topic (a topic without partitions, or one partition): batches messages, keeps what
-// is not acknowledged, and sees to it that a broker serves it. Invariants: frames go out in order, and again in
-// order, byte for byte, after every reconnect before anything new; a frame leaves only after its parties were
-// asked whether they may still write (G5); a message ends in exactly one of acknowledged, refused, dropped.
+// A producer of one concrete topic (a topic without partitions, or one partition): batches messages and sees to
+// it that a broker takes them. Invariants: frames go out in order, and again in order, byte for byte, after every
+// reconnect before anything new; a message ends in exactly one of acknowledged, refused, dropped.
 
 import type { Buffer } from "node:buffer";
 import { type Backoff, backoffDelay } from "../core/backoff.ts";
@@ -10,14 +9,15 @@ import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { SinkMessage } from "../core/record.ts";
 import { Batch } from "./batch.ts";
 import type { Connection, ProducerPort } from "./connection.ts";
-import { brokerError, messageTooLarge } from "./errors.ts";
+import { brokerError } from "./errors.ts";
 import type { ClientIds } from "./ids.ts";
 import type { Lookup } from "./lookup.ts";
 import { isRequestTimeout } from "./requests.ts";
+import { SendQueue } from "./send-queue.ts";
 import { type SessionEnd, sessionEnd } from "./session.ts";
 import type { Delivery, SinkEvents } from "./sink.ts";
 import type { CommandOf } from "./wire/commands.ts";
-import { type BufferSource, Entry, messageBound } from "./wire/entry.ts";
+import { type BufferSource, Entry, type EntryHeader, messageBound } from "./wire/entry.ts";
 import { protocolError } from "./wire/protobuf.ts";
 import { serverErrorName } from "./wire/server-error.ts";
 
@@ -51,9 +51,7 @@ export class Producer implements ProducerPort {
   readonly producerId: number;
   readonly #context: ProducerContext;
   readonly #closing = new AbortController();
-  /** Closed batches in order; the first `#sent` were given to the present connection. */
-  readonly #queue: Batch[] = [];
-  #sent = 0;
+  readonly #queue: SendQueue;
   #open: Batch | undefined;
   #openBytes = 0;
   #pending = 0;
@@ -75,6 +73,7 @@ export class Producer implements ProducerPort {
     this.topic = topic;
     this.#context = context;
     this.producerId = context.ids.nextProducerId();
+    this.#queue = new SendQueue(topic, (count) => this.#finish(count));
     this.#maxBatchBytes = context.batchMaxBytes;
     this.#lookup = context.lookup();
     this.#run().catch((error: unknown) => context.events.fatal(toConnectorError(error)));
@@ -134,7 +133,7 @@ export class Producer implements ProducerPort {
     this.#context.batchClosed(this);
     if (batch.entry.deliverAt === undefined) this.#openBytes = batch.entry.bytes;
     batch.entry.trim();
-    this.#queue.push(batch);
+    this.#queue.add(batch);
     this.#connection?.wantsToWrite(this);
   }
 
@@ -144,14 +143,7 @@ export class Producer implements ProducerPort {
       this.#finish(this.#open.remove(delivery));
       if (this.#open.count === 0) this.#discardOpen();
     }
-    for (let at = this.#queue.length - 1; at >= 0; at--) {
-      const batch = this.#queue[at]!;
-      if (at < this.#sent) batch.forget(delivery);
-      else {
-        this.#finish(batch.remove(delivery));
-        if (batch.count === 0) this.#takeOut(at);
-      }
-    }
+    this.#queue.drop(delivery);
   }
 
   /** Gives everything up and says goodbye to the broker. */
@@ -169,55 +161,32 @@ export class Producer implements ProducerPort {
 
   // --- what the connection calls -----------------------------------------------------------------------------
 
-  takeFrame(connection: Connection): Buffer | undefined {
-    if (connection !== this.#connection) return undefined;
-    for (;;) {
-      const batch = this.#queue[this.#sent];
-      if (batch === undefined) return undefined;
-      this.#finish(batch.removeDead());
-      if (batch.count === 0) {
-        this.#takeOut(this.#sent);
-        continue;
-      }
-      const { entry } = batch;
-      if (!entry.sealed) {
-        entry.seal({
-          producerId: this.producerId,
-          producerName: this.#name!,
-          publishTime: this.#context.clock.now(),
-        });
-      }
-      if (entry.messageSize <= connection.maxMessageSize) {
-        this.#sent++;
-        return entry.frame;
-      }
-      if (batch.count > 1) this.#queue.splice(this.#sent + 1, 0, batch.split());
-      else {
-        this.#refuse(this.#sent, messageTooLarge(this.topic, entry.messageSize, connection.maxMessageSize));
-      }
-    }
+  prepareFrames(maxBytes: number): number {
+    return this.#connection === undefined ? 0 : this.#queue.prepare(this.#header(), maxBytes);
+  }
+
+  takeFrame(): Buffer | undefined {
+    const connection = this.#connection;
+    return connection && this.#queue.take(this.#header(), connection.maxMessageSize);
   }
 
   receipt(sequenceId: number): void {
-    const head = this.#queue[0];
-    if (this.#connection === undefined || this.#sent === 0 || sequenceId < head!.entry.firstSequenceId) {
-      return;
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const expected = this.#queue.head?.firstSequenceId;
+    switch (this.#queue.receipt(sequenceId)) {
+      case "done":
+        this.#attempt = 0;
+        return;
+      case "ahead":
+        return connection.close(
+          new ConnectorError(
+            `lost the broker ${connection.name}: a receipt for message ${sequenceId} of topic ${this.topic} ` +
+              `came before the one for ${expected}; what has no receipt is sent again`,
+            { code: "PULSAR_PROTOCOL", retryable: true, where: { topic: this.topic } },
+          ),
+        );
     }
-    if (sequenceId > head!.entry.lastSequenceId) {
-      return this.#connection.close(
-        new ConnectorError(
-          `lost the broker ${this.#connection.name}: a receipt for message ${sequenceId} of topic ${this.topic} ` +
-            `came before the one for ${head!.entry.firstSequenceId}; what has no receipt is sent again`,
-          { code: "PULSAR_PROTOCOL", retryable: true, where: { topic: this.topic } },
-        ),
-      );
-    }
-    this.#attempt = 0;
-    this.#sent--;
-    this.#queue.shift();
-    head!.entry.release(); // its bytes have left: the broker has them
-    this.#finish(head!.count);
-    head!.acknowledged();
   }
 
   sendError(command: CommandOf<"SEND_ERROR">): void {
@@ -228,7 +197,7 @@ export class Producer implements ProducerPort {
       topic: this.topic,
       broker: connection.name,
     });
-    const head = this.#sent > 0 ? this.#queue[0]!.entry : undefined;
+    const head = this.#queue.head;
     const isHead = head !== undefined && command.sequenceId >= head.firstSequenceId &&
       command.sequenceId <= head.lastSequenceId;
     switch (serverErrorName(command.error)) {
@@ -237,13 +206,10 @@ export class Producer implements ProducerPort {
         return this.#fail(error);
       case "NotAllowedError":
         if (!isHead) break;
-        this.#sent--;
-        return this.#refuse(0, isAboutSize(command.message) ? tooLargeForTopic(error) : error);
+        return this.#queue.refuseHead(isAboutSize(command.message) ? tooLargeForTopic(error) : error);
       case "ChecksumError":
         if (!isHead || head!.intact) break; // damaged on its way: the same bytes again
-        this.#sent--;
-        return this.#refuse(
-          0,
+        return this.#queue.refuseHead(
           new ConnectorError(`a frame for topic ${this.topic} was damaged in memory before it was sent`, {
             code: "INTERNAL",
             cause: error,
@@ -288,6 +254,7 @@ export class Producer implements ProducerPort {
       try {
         end = await this.#session(assignedBroker, signal);
       } catch (error) {
+        if (!signal.aborted && !(error instanceof ConnectorError)) throw error; // a defect
         end = { error: toConnectorError(error) };
       }
       this.#disconnect();
@@ -311,7 +278,8 @@ export class Producer implements ProducerPort {
       : await this.#lookup.assigned(assignedBroker);
     signal.throwIfAborted();
     const session = sessionEnd();
-    const abort = (): void => session.end({ error: toConnectorError(signal.reason) });
+    const abort = (): void =>
+      session.end({ error: toConnectorError(signal.reason), closeFirst: this.#failure !== undefined });
     signal.addEventListener("abort", abort, { once: true });
     this.#endSession = session.end;
     connection.register(this);
@@ -366,7 +334,7 @@ export class Producer implements ProducerPort {
     const by = lastSequenceId + 1;
     if (by <= 0) return;
     this.#nextSequenceId += by;
-    for (const batch of this.#queue) batch.entry.renumber(by);
+    this.#queue.renumber(by);
     this.#open?.entry.renumber(by);
   }
 
@@ -376,14 +344,14 @@ export class Producer implements ProducerPort {
     this.#maxBatchBytes = Math.min(this.#context.batchMaxBytes, connection.maxMessageSize - HEADER_ROOM);
     this.#context.events.connected?.(this.topic, connection.name);
     for (const { resolve } of this.#openers.splice(0)) resolve();
-    if (this.#queue.length > 0) connection.wantsToWrite(this);
+    if (!this.#queue.isEmpty) connection.wantsToWrite(this);
     this.closeBatch();
   }
 
   #disconnect(): void {
     this.#connection?.unregister(this);
     this.#connection = undefined;
-    this.#sent = 0;
+    this.#queue.rewind();
   }
 
   /** Refused for good: this and every further message. */
@@ -393,20 +361,11 @@ export class Producer implements ProducerPort {
     this.#closing.abort();
     this.#disconnect();
     this.closeBatch();
-    while (this.#queue.length > 0) this.#refuse(0, error);
+    this.#queue.refuseAll(error);
   }
 
-  #refuse(at: number, error: ConnectorError): void {
-    const batch = this.#queue[at]!;
-    const { count } = batch;
-    this.#takeOut(at);
-    this.#finish(count);
-    batch.refused(error);
-  }
-
-  /** Its buffer is not used again: a socket may still be reading it. */
-  #takeOut(at: number): void {
-    this.#queue.splice(at, 1);
+  #header(): EntryHeader {
+    return { producerId: this.producerId, producerName: this.#name!, publishTime: this.#context.clock.now() };
   }
 
   #discardOpen(): void {
@@ -417,7 +376,7 @@ export class Producer implements ProducerPort {
 
   #giveUp(): void {
     if (this.#open !== undefined) this.#discardOpen();
-    this.#queue.length = 0;
+    this.#queue.clear();
     this.#finish(this.#pending);
   }
 

@@ -142,19 +142,14 @@ export class Topic {
   async #resolve(): Promise<void> {
     const { clock, backoff, events } = this.#context;
     const signal = AbortSignal.any([this.#context.signal, this.#closing.signal]);
-    for (let attempt = 1; !signal.aborted && this.#partitions === undefined; attempt++) {
-      try {
-        const partitions = await this.#context.lookup().partitions(this.name);
-        if (!signal.aborted) this.#resolved(partitions);
-        return;
-      } catch (cause) {
-        const error = toConnectorError(cause);
-        if (signal.aborted || this.#partitions !== undefined) return;
-        if (!error.retryable) return this.#fail(error);
-        const delay = backoffDelay(backoff, attempt, clock.random());
-        events.reconnecting?.(this.name, error, delay);
-        await clock.sleep(delay, signal);
-      }
+    for (let attempt = 1;; attempt++) {
+      const found = await this.#context.lookup().partitions(this.name).catch(toConnectorError);
+      if (signal.aborted || this.#partitions !== undefined) return;
+      if (typeof found === "number") return this.#resolved(found);
+      if (!found.retryable) return this.#fail(found);
+      const delay = backoffDelay(backoff, attempt, clock.random());
+      events.reconnecting?.(this.name, found, delay);
+      await clock.sleep(delay, signal);
     }
   }
 
