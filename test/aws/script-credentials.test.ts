@@ -7,7 +7,9 @@ import { openCredentials } from "../../src/aws/credentials.ts";
 import type { ConnectorError } from "../../src/core/errors.ts";
 import { everythingShown, kit, rejection, temporaryFile } from "./kit.ts";
 
-const PARAM = '{"vault": "vault-password", "nested": ["inner-password"], "user": "me"}';
+// Long enough for JSON.parse to cut it where it quotes it.
+const PARAM =
+  '{"vault": "vault-password-of-many-words-that-nobody-would-remember-anyway", "nested": ["inner-password"], "user": "me"}';
 
 async function open(t: TestContext, script: string, param: string | undefined = PARAM, name = "keys.mjs") {
   const path = await temporaryFile(t, name, script);
@@ -151,6 +153,7 @@ test("aws script: what it was given is hidden in its errors and in all their cau
     "export default (p) => JSON.parse(p.vault);",
     'export default (p) => { const e = new Error("x"); e.cause = e; e.stack = "at " + p.vault; throw e; };',
     'const key = "vault-password" "inner-password";',
+    "export default () => { throw new Error(\"at line 1:\\n  const key = 'vault-password';\"); };",
   ];
   for (const script of scripts) {
     const { opened, path } = await open(t, script);
