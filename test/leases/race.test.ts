@@ -19,7 +19,7 @@ async function worker(t: TestContext, table: TestTable, faults: ConnectorError[]
   const acquired: HeldLease[] = [];
   const coordinator = new LeaseCoordinator({
     workerId: newWorkerId(),
-    failoverTimeMs: 1000,
+    failoverTimeMs: 3000, // a busy machine may stall for a second
     store: await table.store(),
     stream: STREAM,
     clock: systemClock,
@@ -53,7 +53,7 @@ for (const kind of STORE_KINDS) {
     two.coordinator.start();
     const [first, second] = await Promise.all([one, two].map((it) => it.coordinator.createLeases(rows)));
     assert.equal(first! + second!, KEYS.length, "each row was made once");
-    await until(() => one.alive().length + two.alive().length >= KEYS.length, 3000);
+    await until(() => one.alive().length + two.alive().length >= KEYS.length, 5000);
     assert.deepEqual([...one.alive(), ...two.alive()].sort(), KEYS);
     const all = [...one.acquired, ...two.acquired];
     assert.equal(all.length, KEYS.length);
@@ -67,11 +67,11 @@ for (const kind of STORE_KINDS) {
     await Promise.all(all.map(async (held) => {
       assert.equal(await held.checkpoint(digits(held.shardId)), "stored");
     }));
-    await delay(700);
+    await delay(1100);
     assert.equal(
       one.alive().length + two.alive().length,
       KEYS.length,
-      "renewed beyond the time-out of a write",
+      "renewed once",
     );
 
     const leaving = one.alive().length > 0 ? one : two;
@@ -97,7 +97,7 @@ test("leases: many shards may wait on one stop without a warning of a leak", asy
   const children = Array.from({ length: 30 }, (_, i) => newRow(`c${i}`, { parentShardIds: ["p"] }));
   one.coordinator.start();
   await one.coordinator.createLeases([newRow("p"), ...children]);
-  await until(() => one.alive().length === 31, 2000);
+  await until(() => one.alive().length === 31, 5000);
   const waits = one.acquired.filter((held) => held.shardId !== "p")
     .map((held) => one.coordinator.waitForParents(held));
   await delay(20);
