@@ -1,6 +1,6 @@
 // The only file that knows the process around us: clock, signals, environment, runtime name.
 
-import { setTimeout as delay } from "node:timers/promises";
+import { clearTimeout, setTimeout } from "node:timers";
 import process from "node:process";
 import type { Clock } from "./core/clock.ts";
 
@@ -12,14 +12,18 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   random: () => Math.random(),
-  async sleep(ms, signal) {
-    if (signal?.aborted) return;
-    try {
-      await delay(ms, undefined, signal ? { signal } : {});
-    } catch (error) {
-      if (!signal?.aborted) throw error;
-    }
-  },
+  // By hand: node:timers/promises makes an error for every sleep that is cut short.
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener("abort", done);
+    }),
 };
 
 /** The environment's variables. */
