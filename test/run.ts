@@ -9,6 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { compareRuntimes, readJunit, type TestNames } from "./compare-runtimes.ts";
 import { brokerMissing, pulsarBroker } from "./servers/broker.ts";
+import { packAndInstall } from "./servers/installed-package.ts";
 import { startKinesisLocal } from "./servers/kinesis-local.ts";
 import { topicReader } from "./servers/topic-reader.ts";
 
@@ -57,6 +58,19 @@ async function startServers(): Promise<NodeJS.ProcessEnv> {
   };
 }
 
+/** Packs and installs the package once for both runtimes; where that fails, the tests of it do it again and say so. */
+async function installPackage(files: readonly string[], folder: string): Promise<NodeJS.ProcessEnv> {
+  const wanted = files.some((file) => file.startsWith("test/package/") || file === "test/readme.test.ts");
+  if (!wanted) return {};
+  try {
+    await packAndInstall(folder);
+    return { TEST_PACKAGE_DIR: folder };
+  } catch (error) {
+    say(`\nThe package cannot be built, packed or installed: ${error}\n`);
+    return {};
+  }
+}
+
 const RUNTIMES = {
   node: (files: readonly string[], report: string) => [
     process.execPath,
@@ -86,7 +100,12 @@ async function main(): Promise<number> {
   }
   const folder = mkdtempSync(join(tmpdir(), "kinesis-pulsar-test-"));
   try {
-    const env: NodeJS.ProcessEnv = { ...(await startServers()), DENO_JOBS: "2", NO_COLOR: "1" };
+    const env: NodeJS.ProcessEnv = {
+      ...(await startServers()),
+      ...(await installPackage(files, mkdtempSync(join(folder, "package-")))),
+      DENO_JOBS: "2",
+      NO_COLOR: "1",
+    };
     const names = new Map<string, TestNames>();
     let failed = false;
     for (const runtime of runtimes) {
