@@ -1,0 +1,124 @@
+// Our reading of GetRecords answers against the SDK's, on the same bytes.
+
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { test } from "node:test";
+import { GetRecordsCommand, type GetRecordsOutput } from "@aws-sdk/client-kinesis";
+import fc from "fast-check";
+import { decodePage, type GetRecordsPage } from "../../src/kinesis/decode.ts";
+import { type Answer, apiOn, sdkOn } from "./transport.ts";
+
+const signal = new AbortController().signal;
+
+/** The SDK's output in our terms. */
+function asPage(output: GetRecordsOutput): GetRecordsPage {
+  const records = (output.Records ?? []).map((record) => ({
+    data: Buffer.from(record.Data!),
+    partitionKey: record.PartitionKey!,
+    sequenceNumber: record.SequenceNumber!,
+    approximateArrivalTimestamp: record.ApproximateArrivalTimestamp?.getTime() ?? 0,
+    encryptionType: record.EncryptionType === "KMS" ? "KMS" as const : "NONE" as const,
+    subSequenceNumber: 0,
+    last: true,
+  }));
+  return {
+    records,
+    bytes: records.reduce((sum, record) => sum + record.data.length, 0),
+    millisBehindLatest: output.MillisBehindLatest ?? 0,
+    nextShardIterator: output.NextShardIterator,
+    childShards: (output.ChildShards ?? []).map((child) => ({
+      shardId: child.ShardId!,
+      parentShardIds: child.ParentShards ?? [],
+      startingHashKey: child.HashKeyRange!.StartingHashKey!,
+      endingHashKey: child.HashKeyRange!.EndingHashKey!,
+    })),
+  };
+}
+
+const digits = fc.bigInt({ min: 0n, max: 2n ** 186n }).map(String);
+const record = fc.record({
+  SequenceNumber: digits,
+  // Seconds with milliseconds, as Kinesis sends them, and with more digits.
+  ApproximateArrivalTimestamp: fc.oneof(
+    fc.integer({ min: 0, max: 4_000_000_000_000 }).map((ms) => ms / 1000),
+    fc.integer({ min: 0, max: 4_000_000_000 }),
+    fc.double({ min: 0, max: 4e9, noNaN: true }),
+  ),
+  Data: fc.uint8Array({ maxLength: 5000 }).map((bytes) => Buffer.from(bytes).toString("base64")),
+  PartitionKey: fc.string({ unit: "binary", minLength: 1, maxLength: 256 }),
+  EncryptionType: fc.constantFrom("NONE", "KMS"),
+}, { requiredKeys: ["SequenceNumber", "Data", "PartitionKey", "ApproximateArrivalTimestamp"] });
+const child = fc.record({
+  ShardId: fc.nat(100_000).map((id) => `shardId-${String(id).padStart(12, "0")}`),
+  ParentShards: fc.array(fc.string(), { maxLength: 2 }),
+  HashKeyRange: fc.record({ StartingHashKey: digits, EndingHashKey: digits }),
+});
+const page = fc.record({
+  Records: fc.array(record, { maxLength: 20 }),
+  NextShardIterator: fc.oneof(fc.string({ minLength: 1 }), fc.constant(null)),
+  MillisBehindLatest: fc.nat(86_400_000),
+  ChildShards: fc.oneof(fc.array(child, { maxLength: 2 }), fc.constant(null)),
+}, { requiredKeys: ["Records"] });
+
+function chunked(body: Buffer, sizes: readonly number[]): Buffer[] {
+  const chunks: Buffer[] = [];
+  let start = 0;
+  for (const size of sizes) {
+    if (start >= body.length) break;
+    chunks.push(body.subarray(start, start + size));
+    start += size;
+  }
+  return [...chunks, body.subarray(start)].filter((chunk) => chunk.length > 0);
+}
+
+test("kinesis decode: gives what the SDK gives, on random pages in random chunks", async (t) => {
+  let answer: Answer = { body: "{}" };
+  const sdk = sdkOn(t, () => answer);
+  const api = await apiOn(t, () => answer);
+  const sizes = fc.array(fc.integer({ min: 1, max: 4000 }), { maxLength: 10 });
+  await fc.assert(
+    fc.asyncProperty(page, sizes, async (wire, chunkSizes) => {
+      answer = { body: chunked(Buffer.from(JSON.stringify(wire)), chunkSizes) };
+      const theirs = asPage(await sdk.send(new GetRecordsCommand({ ShardIterator: "i" })));
+      assert.deepEqual(await api.getRecords("shard", "i", 100, signal), theirs);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("kinesis decode: a page of 10 MiB and one without anything are as the SDK's", async (t) => {
+  const data = Buffer.alloc(1024 * 1024, 0xf1).toString("base64");
+  const large = {
+    Records: Array.from({ length: 10 }, (_, index) => ({
+      SequenceNumber: `4959033827149025660855969253836157109592157598913658889${index}`,
+      ApproximateArrivalTimestamp: 1.7e9 + index / 1000,
+      Data: data,
+      PartitionKey: "k",
+    })),
+    MillisBehindLatest: 0,
+  };
+  for (const wire of [large, { Records: [] }]) {
+    const answer = { body: JSON.stringify(wire) };
+    const theirs = await sdkOn(t, () => answer).send(new GetRecordsCommand({ ShardIterator: "i" }));
+    const ours = await (await apiOn(t, () => answer)).getRecords("shard", "i", 100, signal);
+    assert.deepEqual(ours, asPage(theirs));
+  }
+});
+
+test("kinesis decode: a small record in flight does not hold its page in memory", () => {
+  const small = { SequenceNumber: "1", PartitionKey: "k", ApproximateArrivalTimestamp: 1 };
+  const wire = {
+    Records: [
+      { ...small, Data: Buffer.alloc(10, 1).toString("base64") },
+      { ...small, Data: Buffer.alloc(1_000_000, 2).toString("base64") },
+    ],
+  };
+  const { records, bytes } = decodePage(Buffer.from(JSON.stringify(wire)));
+  assert.equal(bytes, 1_000_010);
+  assert.ok(records[0]!.data.buffer.byteLength < 70_000);
+});
+
+test("kinesis decode: what is no JSON is an error, not an empty page", () => {
+  assert.throws(() => decodePage(Buffer.from("<html>")), SyntaxError);
+  assert.throws(() => decodePage(Buffer.from('{"Records":[{"Data":')), SyntaxError);
+});

@@ -1,0 +1,51 @@
+// When a shard may be read again.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type PacingOptions, ShardPace } from "../../src/kinesis/pacing.ts";
+
+const DEFAULTS: PacingOptions = {
+  idlePollMs: 1000,
+  maxReadsPerSecond: 5,
+  maxReadBytesPerSecond: 2 * 1024 * 1024,
+};
+const empty = { records: 0, bytes: 0, more: false };
+
+test("kinesis pacing: the first read waits for nothing, an idle shard is read once a second", () => {
+  const pace = new ShardPace(DEFAULTS, { throttled: false });
+  assert.equal(pace.delay(5000), 0);
+  pace.pageRead({ startedAt: 5000, endedAt: 5100, ...empty });
+  assert.equal(pace.delay(5100), 900);
+  assert.equal(pace.delay(6000), 0);
+  assert.equal(pace.delay(9000), 0);
+});
+
+test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses grow with the time without records", () => {
+  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false });
+  quick.pageRead({ startedAt: 0, endedAt: 0, ...empty });
+  assert.equal(quick.delay(0), 100);
+
+  const slow = new ShardPace({ ...DEFAULTS, idlePollMs: 10_000 }, { throttled: false });
+  const pauseAt = (at: number, records = 0) => {
+    slow.pageRead({ startedAt: at, endedAt: at, records, bytes: 0, more: false });
+    return slow.delay(at);
+  };
+  assert.equal(pauseAt(0), 1000);
+  assert.equal(pauseAt(10_000), 1000);
+  assert.equal(pauseAt(30_000), 3000);
+  assert.equal(pauseAt(600_000), 10_000);
+  assert.equal(pauseAt(600_000, 1), 1000, "a record makes it quick again");
+});
+
+test("kinesis pacing: limits hold only after the stream's first throttle, then for each of its shards", () => {
+  const stream = { throttled: false };
+  const one = new ShardPace(DEFAULTS, stream);
+  const other = new ShardPace(DEFAULTS, stream);
+  const full = { records: 10_000, bytes: 10 * 1024 * 1024, more: true };
+  other.pageRead({ startedAt: 0, endedAt: 500, ...full });
+  assert.equal(other.delay(500), 0);
+  one.throttled(500);
+  assert.equal(other.delay(500), 4500, "10 MiB are worth five seconds");
+  one.pageRead({ startedAt: 1000, endedAt: 1050, records: 1, bytes: 100, more: true });
+  assert.equal(one.delay(1050), 200, "five reads per second");
+});
