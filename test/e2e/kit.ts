@@ -1,11 +1,11 @@
 // The whole road for end-to-end tests: our Kinesis server and dynalite in the test's process, the real broker, the
 // program itself as a child process on the runtime of the test, a configuration file in a folder of its own.
 
+import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { stringify } from "smol-toml";
 import { type LocalKinesis, type LocalKinesisOptions, startLocalKinesis } from "../../src/local/mod.ts";
 import { pulsarBroker } from "../servers/broker.ts";
@@ -17,6 +17,22 @@ export function randomName(prefix: string): string {
   return `${prefix}-${randomBytes(6).toString("hex")}`;
 }
 
+/** What a road ends with: a test's context, or a proof's. */
+export interface Scope {
+  after(close: () => unknown): void;
+}
+
+/** Asks a running connector to stop and waits for its end; fails with its words unless it ends with this code. */
+export async function stopped(cli: CliProcess, code = 0): Promise<void> {
+  cli.kill("SIGTERM");
+  await ended(cli, code);
+}
+
+/** Waits for a program's end; fails with its words unless it ends with this code. */
+export async function ended(cli: CliProcess, code = 0): Promise<void> {
+  assert.equal(await cli.exitCode, code, cli.stdout + cli.stderr);
+}
+
 /** How a {@link Road} is laid. */
 export interface RoadOptions extends LocalKinesisOptions {
   /** @default 2 */
@@ -25,6 +41,8 @@ export interface RoadOptions extends LocalKinesisOptions {
   readonly kinesisUrl?: string;
   /** @default the broker that all tests share */
   readonly serviceUrl?: string;
+  /** Of the program. @default the test's */
+  readonly runtime?: "node" | "deno" | undefined;
 }
 
 /** Servers, names and a configuration file. */
@@ -47,8 +65,9 @@ export interface Road {
 }
 
 /** Lays the road; all of it ends with the test. */
-export async function layRoad(t: TestContext, options: RoadOptions = {}): Promise<Road> {
-  const { shards = 2, kinesisUrl, serviceUrl = (await pulsarBroker()).serviceUrl, ...server } = options;
+export async function layRoad(t: Scope, options: RoadOptions = {}): Promise<Road> {
+  const { shards = 2, kinesisUrl, runtime, serviceUrl = (await pulsarBroker()).serviceUrl, ...server } =
+    options;
   const kinesis = await startLocalKinesis(server);
   t.after(() => kinesis.close());
   const dynalite = await startDynalite();
@@ -93,7 +112,7 @@ export async function layRoad(t: TestContext, options: RoadOptions = {}): Promis
       return path;
     },
     run(...args) {
-      const cli = spawnCli(args, { cwd: folder, env: { AWS_REGION: undefined } });
+      const cli = spawnCli(args, { cwd: folder, env: { AWS_REGION: undefined }, runtime });
       t.after(async () => {
         cli.kill("SIGKILL");
         await cli.exitCode;

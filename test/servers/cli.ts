@@ -16,6 +16,8 @@ export interface SpawnCliOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Text for its standard input, which is then closed. @default nothing, closed at once */
   readonly stdin?: string;
+  /** @default the runtime of the test */
+  readonly runtime?: "node" | "deno" | undefined;
 }
 
 /** A running (or ended) program. */
@@ -34,7 +36,8 @@ export interface CliProcess {
 
 /** Starts `kinesis-pulsar <args>`. Close it: `t.after(() => cli.kill("SIGKILL"))`. */
 export function spawnCli(args: readonly string[], options: SpawnCliOptions = {}): CliProcess {
-  const child = spawn(process.execPath, [...program(), ...args], {
+  const runtime = options.runtime ?? runtimeName;
+  const child = spawn(executable(runtime), [...program(runtime), ...args], {
     cwd: options.cwd,
     env: environment(options.env ?? {}),
     stdio: ["pipe", "pipe", "pipe"],
@@ -104,9 +107,15 @@ export async function runCli(
 
 const root = new URL("../../", import.meta.url);
 
-function program(): string[] {
+/** The program itself, never a wrapper that starts it: a signal to the child must reach it. */
+function executable(runtime: "node" | "deno"): string {
+  if (runtime === runtimeName) return process.execPath;
+  return runtime === "node" ? "node" : fileURLToPath(new URL("node_modules/deno/deno", root));
+}
+
+function program(runtime: "node" | "deno"): string[] {
   const main = fileURLToPath(new URL("src/cli/main.ts", root));
-  if (runtimeName === "deno") {
+  if (runtime === "deno") {
     const entry = fileURLToPath(new URL("mod.ts", root));
     return ["run", "-A", existsSync(entry) ? entry : main];
   }

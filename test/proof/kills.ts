@@ -1,0 +1,158 @@
+// G1 and G2 under `kill -9`: a worker is killed again and again under load, at moments chosen to hurt, and started
+// anew. At the end nothing is lost, every shard is in order, and duplicates show that the kills hit.
+
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { layRoad } from "../e2e/kit.ts";
+import { pulsarAdmin } from "../servers/admin.ts";
+import { pulsarBroker } from "../servers/broker.ts";
+import type { CliProcess } from "../servers/cli.ts";
+import { type DynamoDbProxy, type LeaseCall, startDynamoDbProxy } from "./dynamodb-proxy.ts";
+import { assertIntact, judge } from "./judge.ts";
+import { Load } from "./load.ts";
+import { type Figures, type ProofScope, workerConfig } from "./proof.ts";
+import { startPulsarProxy } from "./pulsar-proxy.ts";
+import { killHard, leaseRows, remains } from "./worker.ts";
+
+/** When a worker is killed. */
+type Moment =
+  /** Before it reads. */
+  | "early"
+  /** Right after its first record. */
+  | "start"
+  | "running"
+  /** After a split or a merge. */
+  | "shard end"
+  /** During the drain after SIGTERM. */
+  | "drain"
+  /** Pulsar has the records, the checkpoint is on its way. */
+  | "receipt";
+
+// What of a start leaves nothing in flight is rare, so that 80 % of the rounds can be valid.
+const MOMENTS: readonly Moment[] = [
+  ...["running", "receipt", "shard end", "drain", "start", "shard end"] as const,
+  ...["receipt", "running", "drain", "start", "shard end", "receipt", "drain", "early"] as const,
+];
+const VALID_SHARE = 0.8;
+// Receipts come so late that some are always on their way.
+const RECEIPT_DELAY_MS = 20;
+
+/** Kills a worker so many times. Throws when something is lost or out of order, or when the kills missed. */
+export async function kills(scope: ProofScope, { rounds }: { readonly rounds: number }): Promise<Figures> {
+  const { say = () => {} } = scope;
+  const road = await layRoad(scope, { shards: 4, runtime: scope.runtime });
+  await pulsarAdmin().createPartitionedTopic(road.topic, 3);
+  const pulsar = await startPulsarProxy(scope, {
+    serviceUrl: (await pulsarBroker()).serviceUrl,
+    answerDelayMs: RECEIPT_DELAY_MS,
+  });
+  const dynamoDb = await startDynamoDbProxy(scope, road.dynamoUrl);
+  const rows = await leaseRows(scope, road);
+  const failoverTimeMs = randomInt(1000, 2000);
+  const config = () =>
+    workerConfig(road, "worker.toml", {
+      serviceUrl: pulsar.serviceUrl,
+      dynamoDbUrl: dynamoDb.url,
+      failoverTimeMs,
+      checkpointInterval: randomInt(200, 500),
+    });
+  const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
+  load.start();
+  scope.after(() => load.stop());
+
+  let valid = 0;
+  let inFlight = 0;
+  for (let round = 0; round < rounds; round++) {
+    const moment = MOMENTS[round % MOMENTS.length]!;
+    const worker = road.run("run", await config());
+    const how = await killAt(moment, worker, load, dynamoDb);
+    const left = remains(worker, await rows.read());
+    if (left.inFlight > 0) inFlight++;
+    if (left.inFlight > 0 && left.checkpointed > 0) valid++;
+    say(
+      `${round + 1}: ${moment}, ${how}: ${left.inFlight} shards in flight, ${left.checkpointed} checkpoints`,
+    );
+  }
+  await load.stop();
+  const last = road.run("run", await config(), "--until", "now");
+  assert.equal(await last.exitCode, 0, `the last run ended badly:\n${last.stderr.slice(-4000)}`);
+  const verdict = await judge(road.topic, load);
+  assertIntact(verdict);
+  assert.ok(valid >= VALID_SHARE * rounds, `only ${valid} of ${rounds} kills hit records in flight`);
+  assert.ok(verdict.duplicates > 0, "no duplicate at all: the kills missed");
+  const { records, duplicates, lost } = verdict;
+  return { rounds, valid, inFlight, records, duplicates, lost: lost.length };
+}
+
+/** Waits for the moment and kills; says how. */
+async function killAt(
+  moment: Moment,
+  worker: CliProcess,
+  load: Load,
+  dynamoDb: DynamoDbProxy,
+): Promise<string> {
+  if (moment === "early") {
+    const afterMs = randomInt(300, 1500);
+    await delay(afterMs);
+    await killHard(worker);
+    return `${afterMs} ms after the start of the process`;
+  }
+  await worker.waitFor(/^record .*\n/m, 30_000);
+  if (moment === "start") return await killAfter(worker, randomInt(0, 150));
+  await delay(randomInt(100, 800));
+  switch (moment) {
+    case "running":
+      return await killAfter(worker, randomInt(0, 800));
+    case "drain":
+      worker.kill("SIGTERM");
+      return await killAfter(worker, randomInt(5, 50));
+    case "receipt": {
+      const isCheckpoint = (call: LeaseCall) => /^\d+$/.test(call.checkpoint ?? "");
+      return await killAtCall(worker, dynamoDb, isCheckpoint);
+    }
+    case "shard end": {
+      const what = load.reshard();
+      const dice = randomInt(3);
+      const how = dice === 0
+        ? await killAfter(worker, randomInt(0, 1500))
+        : await killAtCall(worker, dynamoDb, (call) =>
+          dice === 1 ? call.operation === "PutItem" : call.checkpoint === "SHARD_END");
+      return `${what}, ${how}`;
+    }
+  }
+}
+
+async function killAfter(worker: CliProcess, ms: number): Promise<string> {
+  await delay(ms);
+  await killHard(worker);
+  return `after ${ms} ms`;
+}
+
+/** Kills when such a call arrives: it is lost, or arrives late, or was done and its answer is lost. */
+async function killAtCall(
+  worker: CliProcess,
+  dynamoDb: DynamoDbProxy,
+  isIt: (call: LeaseCall) => boolean,
+): Promise<string> {
+  const fate = (["lost", "late", "done"] as const)[randomInt(3)]!;
+  const killed = new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`no such call in time:\n${worker.stderr.slice(-4000)}`)),
+      15_000,
+    );
+    dynamoDb.onCall = async (call, when) => {
+      if (!isIt(call) || when !== (fate === "done" ? "after" : "before")) return;
+      dynamoDb.onCall = undefined;
+      clearTimeout(timer);
+      await killHard(worker);
+      resolve(`at ${call.operation} of ${call.checkpoint ?? "a child's lease"} (${fate})`);
+      if (fate === "lost") return "drop";
+    };
+  });
+  try {
+    return await killed;
+  } finally {
+    dynamoDb.onCall = undefined;
+  }
+}

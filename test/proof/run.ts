@@ -1,0 +1,119 @@
+// `npm run proof [-- --short] [-- --node | --deno] [name …]`: the proofs with a program as child process, one after the
+// other, and a table of what came out. Exit code 1 when one failed. Each is bounded in time.
+
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { kills } from "./kills.ts";
+import type { Figures, ProofScope } from "./proof.ts";
+
+type Proof = (scope: ProofScope, short: boolean) => Promise<Figures>;
+
+/** By name, in the order in which they run. */
+const PROOFS: Readonly<Record<string, Proof>> = {
+  kills: (scope, short) => kills(scope, { rounds: short ? 8 : 50 }),
+};
+
+/** The longest that one proof may take. */
+const TIMEOUT_MS = 15 * 60_000;
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** What became of one proof. */
+interface Result {
+  readonly name: string;
+  readonly runtime: string;
+  readonly seconds: number;
+  readonly figures?: Figures;
+  readonly error?: unknown;
+}
+
+async function prove(name: string, runtime: "node" | "deno", short: boolean): Promise<Result> {
+  const closers: (() => unknown)[] = [];
+  const start = performance.now();
+  const over = new AbortController();
+  try {
+    const scope: ProofScope = {
+      runtime,
+      after: (close) => closers.push(close),
+      say: (line) => say(`  ${name} ${line}`),
+    };
+    const tooLong = delay(TIMEOUT_MS, undefined, { signal: over.signal }).then(() => {
+      throw new Error(`not done after ${TIMEOUT_MS / 60_000} minutes`);
+    });
+    tooLong.catch(() => {}); // aborted when the proof is done
+    const figures = await Promise.race([PROOFS[name]!(scope, short), tooLong]);
+    return { name, runtime, seconds: (performance.now() - start) / 1000, figures };
+  } catch (error) {
+    return { name, runtime, seconds: (performance.now() - start) / 1000, error };
+  } finally {
+    over.abort();
+    for (const close of closers.reverse()) await close();
+  }
+}
+
+function table(results: readonly Result[]): string {
+  const head = [
+    "proof",
+    "runtime",
+    "rounds",
+    "valid",
+    "in flight",
+    "records",
+    "duplicates",
+    "lost",
+    "seconds",
+    "",
+  ];
+  const lines = results.map(({ name, runtime, seconds, figures, error }) => [
+    name,
+    runtime,
+    ...[
+      figures?.rounds,
+      figures?.valid,
+      figures?.inFlight,
+      figures?.records,
+      figures?.duplicates,
+      figures?.lost,
+    ]
+      .map((figure) => figure === undefined ? "" : String(figure)),
+    seconds.toFixed(0),
+    error === undefined ? figures?.remark ?? "" : "FAILED",
+  ]);
+  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => line[column]!.length)));
+  return [head, ...lines]
+    .map((line) =>
+      line.map((cell, column) =>
+        column < 2 || column === head.length - 1
+          ? cell.padEnd(widths[column]!)
+          : cell.padStart(widths[column]!)
+      ).join("  ").trimEnd()
+    )
+    .join("\n");
+}
+
+async function main(): Promise<number> {
+  const args = process.argv.slice(2);
+  const runtimes = (["node", "deno"] as const).filter((name) =>
+    args.includes(`--${name}`) || !args.some((arg) => arg === "--node" || arg === "--deno")
+  );
+  const wanted = args.filter((arg) => !arg.startsWith("--"));
+  const unknown = wanted.filter((name) => !(name in PROOFS));
+  if (unknown.length > 0) {
+    say(`no proof is called ${unknown.join(", ")}; there are ${Object.keys(PROOFS).join(", ")}`);
+    return 2;
+  }
+  const results: Result[] = [];
+  for (const name of wanted.length > 0 ? wanted : Object.keys(PROOFS)) {
+    for (const runtime of runtimes) {
+      say(`${name} on ${runtime}`);
+      const result = await prove(name, runtime, args.includes("--short"));
+      if (result.error !== undefined) say(`FAILED: ${(result.error as Error).stack ?? result.error}`);
+      results.push(result);
+    }
+  }
+  say(`\n${table(results)}`);
+  return results.some(({ error }) => error !== undefined) ? 1 : 0;
+}
+
+process.exitCode = await main();
+process.exit();

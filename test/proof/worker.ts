@@ -1,0 +1,106 @@
+// The program under test as a worker that says how far it is: its hook script writes a line for what happens, before
+// the next thing can happen, so that a killed worker has said all.
+
+import { setTimeout as delay } from "node:timers/promises";
+import { comparePositions, isSequenceNumber, type Position } from "../../src/core/position.ts";
+import { fromItem, type LeaseItem } from "../../src/leases/row.ts";
+import type { Lease } from "../../src/leases/store.ts";
+import type { Road, Scope } from "../e2e/kit.ts";
+import type { CliProcess } from "../servers/cli.ts";
+import { dynaliteClientConfig } from "../servers/dynalite.ts";
+
+/** The hook script of workers. */
+export const PROGRESS_SCRIPT = `
+import { writeSync } from "node:fs";
+const say = (...words) => {
+  try {
+    writeSync(1, words.join(" ") + "\\n");
+  } catch (error) {
+    if (error.code !== "EAGAIN") throw error; // nobody reads just now: the next line will do
+  }
+};
+export default {
+  onShardStart: ({ shardId, from }) => say("start", shardId, from),
+  onRecord: ({ shardId, sequenceNumber, subSequenceNumber }) => say("record", shardId, sequenceNumber, subSequenceNumber),
+  onCheckpoint: ({ shardId, sequenceNumber, reason }) => say("checkpoint", shardId, sequenceNumber, reason),
+  onShardEnd: ({ shardId }) => say("end", shardId),
+};
+`;
+
+/** Shards whose reading has begun, by the worker's own lines. */
+export function startedShards(worker: CliProcess): string[] {
+  return [...worker.stdout.matchAll(/^start (\S+)/gm)].map((match) => match[1]!);
+}
+
+/** Shards of which a record was given to the hooks, with the last one. */
+export function lastRecords(worker: CliProcess): Map<string, Position> {
+  const last = new Map<string, Position>();
+  for (const [, shardId, sequenceNumber, sub] of worker.stdout.matchAll(/^record (\S+) (\d+) (\d+)\n/gm)) {
+    last.set(shardId!, { sequenceNumber: sequenceNumber!, subSequenceNumber: Number(sub) });
+  }
+  return last;
+}
+
+/** Waits until something is so; throws when it is not in time. */
+export async function until(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!await isSo()) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await delay(10);
+  }
+}
+
+/** Kills at once and waits for the end. */
+export async function killHard(worker: CliProcess): Promise<void> {
+  worker.kill("SIGKILL");
+  await worker.exitCode;
+}
+
+/** Reads the lease table past all proxies. */
+export interface LeaseRows {
+  read(): Promise<Lease[]>;
+}
+
+/** The rows of a road's lease table; none while it does not exist. */
+export async function leaseRows(scope: Scope, road: Road): Promise<LeaseRows> {
+  const { DynamoDBClient, ScanCommand } = await import("@aws-sdk/client-dynamodb");
+  const client = new DynamoDBClient(dynaliteClientConfig(road.dynamoUrl));
+  scope.after(() => client.destroy());
+  const tableName = String(road.config["applicationName"]);
+  return {
+    async read() {
+      try {
+        const { Items = [] } = await client.send(
+          new ScanCommand({ TableName: tableName, ConsistentRead: true }),
+        );
+        return Items.flatMap((item) => fromItem(item as unknown as LeaseItem, tableName) ?? []);
+      } catch (error) {
+        if ((error as Error).name === "ResourceNotFoundException") return [];
+        throw error;
+      }
+    },
+  };
+}
+
+/** What a killed worker left behind. */
+export interface Remains {
+  /** Shards of which the hooks had seen more than the row says is done. */
+  readonly inFlight: number;
+  /** Shards with a checkpoint. */
+  readonly checkpointed: number;
+}
+
+/** Compares the worker's last words with the rows. */
+export function remains(worker: CliProcess, rows: readonly Lease[]): Remains {
+  const last = lastRecords(worker);
+  const inFlight = rows.filter(({ leaseKey, checkpoint }) => {
+    const seen = last.get(leaseKey);
+    return seen !== undefined && comparePositions(seen, checkpoint) > 0;
+  });
+  const checkpointed = rows.filter(({ checkpoint }) => isSequenceNumber(checkpoint.sequenceNumber));
+  return { inFlight: inFlight.length, checkpointed: checkpointed.length };
+}
