@@ -6,7 +6,7 @@ import type { Connection } from "./connection.ts";
 import type { BrokerTarget, ConnectionPool } from "./connection-pool.ts";
 import { brokerError } from "./errors.ts";
 import type { ClientIds } from "./ids.ts";
-import { type BrokerAddress, parseServiceUrl } from "./service-url.ts";
+import { addressText, type BrokerAddress, parseServiceUrl } from "./service-url.ts";
 import {
   type Command,
   type CommandName,
@@ -103,7 +103,9 @@ export class Lookup {
       );
     }
     const broker = parseServiceUrl(url)[0]!;
-    return found.proxyThroughServiceUrl ? { dial: dialled, behindProxy: broker } : { dial: broker };
+    // A standalone broker says so too, of itself; addresses that are equal need no proxying (as in Java).
+    const isProxied = found.proxyThroughServiceUrl && addressText(broker) !== addressText(dialled);
+    return isProxied ? { dial: dialled, behindProxy: broker } : { dial: broker };
   }
 
   /** A connection to the next host that answers. */
