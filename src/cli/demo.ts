@@ -241,10 +241,9 @@ class Demo {
     return Math.max(0, second * 1000 - this.#elapsedMs());
   }
 
-  /** Only what the user should know. */
+  /** Only what the user should know; what ends the connector is told by the summary. */
   #log(): Logger {
-    const note = (message: string) => this.#screen.note(message);
-    return { debug() {}, info() {}, warn: note, error: note };
+    return { debug() {}, info() {}, warn: (message) => this.#screen.note(message), error() {} };
   }
 }
 

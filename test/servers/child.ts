@@ -31,9 +31,14 @@ export async function startServer(options: ServerCommand): Promise<ServerProcess
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, ...options.env },
   });
+  let running = true; // child.exitCode says it on Node only
   const ended = new Promise<void>((resolve) => {
-    child.once("exit", () => resolve());
-    child.once("error", () => resolve());
+    const end = () => {
+      running = false;
+      resolve();
+    };
+    child.once("exit", end);
+    child.once("error", end);
   });
   child.stdin.on("error", () => {}); // it may end before we close the pipe
   const line = await firstLine(child, options).catch((error: unknown) => {
@@ -48,21 +53,21 @@ export async function startServer(options: ServerCommand): Promise<ServerProcess
   }
   child.stdout.resume();
   child.stderr.resume();
-  const kill = () => child.kill("SIGTERM");
+  const kill = () => running && child.kill("SIGTERM");
   process.once("exit", kill);
   return {
     ready: JSON.parse(line),
     pid: child.pid ?? -1,
     async stop() {
       process.removeListener("exit", kill);
-      if (child.exitCode !== null || child.signalCode !== null) return;
+      if (!running) return;
       child.ref();
       child.stdin.end();
       child.kill("SIGTERM");
       const given = new AbortController();
       await Promise.race([ended, delay(15_000, undefined, { signal: given.signal }).catch(() => {})]);
       given.abort();
-      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+      if (running) child.kill("SIGKILL");
       await ended;
     },
   };
