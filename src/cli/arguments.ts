@@ -4,7 +4,7 @@
 
 import { type CAC, cac } from "cac";
 import { type CommandInput, commands, type CommandSpec, UsageError } from "./commands.ts";
-import { nearest } from "../config/suggest.ts";
+import { nearest } from "../core/suggest.ts";
 
 /** What was asked for. */
 export type Invocation =

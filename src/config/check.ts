@@ -7,7 +7,7 @@ import { oneOf } from "./fields.ts";
 import type { Findings } from "./findings.ts";
 import { type KeyPath, pathText } from "./paths.ts";
 import { configSchema, type Settings } from "./schema.ts";
-import { nearest } from "./suggest.ts";
+import { nearest } from "../core/suggest.ts";
 import { isTable } from "./variables.ts";
 
 /** Result of {@link checkSettings}. */

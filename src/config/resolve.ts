@@ -9,8 +9,9 @@ import type { Findings } from "./findings.ts";
 import { FAN_OUT_BY_POLLING } from "./not-yet.ts";
 import { pathText } from "./paths.ts";
 import { checkTopic, resolvePulsar } from "./pulsar-rules.ts";
-import { RECORD_PROPERTIES, type Settings } from "./schema.ts";
-import { nearest } from "./suggest.ts";
+import { RECORD_PROPERTIES } from "../core/record.ts";
+import type { Settings } from "./schema.ts";
+import { nearest } from "../core/suggest.ts";
 import type { Config, HookConfig } from "./types.ts";
 import type { Environment } from "./variables.ts";
 

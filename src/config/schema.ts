@@ -2,6 +2,7 @@
 // README, secrets, types) is made from it. The flat names are the Java connector's, exactly.
 
 import * as v from "valibot";
+import { RECORD_PROPERTIES } from "../core/record.ts";
 import { choice, flag, integer, milliseconds, secret, text, time, wordList } from "./fields.ts";
 import { kinesisTable, leasesTable, metricsTable } from "./schema-aws.ts";
 import { pulsarTable } from "./schema-pulsar.ts";
@@ -9,18 +10,6 @@ import { deadLetterTable, hookTable, httpTable, logTable } from "./schema-run.ts
 
 /** The application name when none is given, as in the Java connector of Pulsar 2.7. */
 export const DEFAULT_APPLICATION_NAME = "Pulsar IO connector";
-
-/** What `kinesisRecordProperties` may name. */
-export const RECORD_PROPERTIES = [
-  "kinesis.arrival.timestamp",
-  "kinesis.encryption.type",
-  "kinesis.partition.key",
-  "kinesis.sequence.number",
-  "kinesis.shard.id",
-  "kinesis.millis.behind.latest",
-  "kinesis.subsequence.number",
-  "kinesis.stream.name",
-] as const;
 
 const endpoint = (service: string) =>
   v.optional(

@@ -3,7 +3,7 @@
 
 import { configTree } from "./describe.ts";
 import type { Findings } from "./findings.ts";
-import { nearest } from "./suggest.ts";
+import { nearest } from "../core/suggest.ts";
 import { isTable } from "./variables.ts";
 
 // Outer keys that are part of the file's identity: they need no warning.

@@ -2,6 +2,18 @@
 
 import type { ChildShard } from "./shard.ts";
 
+/** Properties that messages may carry: the values of `kinesisRecordProperties`. The first four are the default. */
+export const RECORD_PROPERTIES = [
+  "kinesis.arrival.timestamp",
+  "kinesis.encryption.type",
+  "kinesis.partition.key",
+  "kinesis.sequence.number",
+  "kinesis.shard.id",
+  "kinesis.millis.behind.latest",
+  "kinesis.subsequence.number",
+  "kinesis.stream.name",
+] as const;
+
 /** Server-side encryption of a stream; the service has decrypted the data already. */
 export type EncryptionType = "NONE" | "KMS";
 

@@ -1,19 +1,7 @@
 // What a record becomes without hooks: key, properties and event time as the Java connector sets them, bytes
 // untouched (G3). A function made once per topic, called once per record.
 
-import type { SinkMessage, UserRecord } from "../core/record.ts";
-
-/** Properties that `kinesisRecordProperties` may list. */
-export const RECORD_PROPERTIES = [
-  "kinesis.arrival.timestamp",
-  "kinesis.encryption.type",
-  "kinesis.partition.key",
-  "kinesis.sequence.number",
-  "kinesis.shard.id",
-  "kinesis.millis.behind.latest",
-  "kinesis.subsequence.number",
-  "kinesis.stream.name",
-] as const;
+import { RECORD_PROPERTIES, type SinkMessage, type UserRecord } from "../core/record.ts";
 
 /** One of {@link RECORD_PROPERTIES}. */
 export type RecordProperty = typeof RECORD_PROPERTIES[number];

@@ -3,7 +3,7 @@
 import type { UserRecord } from "../../src/core/record.ts";
 import { createHookChain } from "../../src/hooks/chain.ts";
 import { inlineHooks } from "../../src/hooks/load.ts";
-import { RECORD_PROPERTIES } from "../../src/hooks/message.ts";
+import { RECORD_PROPERTIES } from "../../src/core/record.ts";
 import type { Hooks } from "../../src/hooks/types.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { MetricsRegistry } from "../../src/metrics/registry.ts";

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { UserRecord } from "../../src/core/record.ts";
-import {
-  createMapper,
-  formatInstant,
-  type MapperOptions,
-  RECORD_PROPERTIES,
-} from "../../src/hooks/message.ts";
+import { RECORD_PROPERTIES, type UserRecord } from "../../src/core/record.ts";
+import { createMapper, formatInstant, type MapperOptions } from "../../src/hooks/message.ts";
 import { HookRecord } from "../../src/hooks/record.ts";
 
 const page = { shardId: "shardId-000000000003", millisBehindLatest: 4711 };
