@@ -14,7 +14,8 @@ export interface BrokerTarget {
 }
 
 /** What all connections of a pool share. */
-export interface PoolOptions extends Omit<ConnectionOptions, "address" | "proxyTo" | "onClosed"> {
+export interface PoolOptions
+  extends Omit<ConnectionOptions, "address" | "proxyTo" | "isProven" | "onClosed"> {
   /** A connection was refused for a reason that trying again does not cure. */
   readonly onRefused: (error: ConnectorError) => void;
 }
@@ -23,6 +24,8 @@ export interface PoolOptions extends Omit<ConnectionOptions, "address" | "proxyT
 export class ConnectionPool {
   readonly #options: PoolOptions;
   readonly #connections = new Map<string, Promise<Connection>>();
+  /** Whether any broker was ever reached. */
+  #isProven = false;
   readonly #closing = new AbortController();
 
   constructor(options: PoolOptions) {
@@ -39,11 +42,11 @@ export class ConnectionPool {
       if (this.#connections.get(key) === opening) this.#connections.delete(key);
     };
     const opening = Connection.open(
-      { ...this.#options, address: target.dial, proxyTo, onClosed: forget },
+      { ...this.#options, address: target.dial, proxyTo, isProven: this.#isProven, onClosed: forget },
       this.#closing.signal,
     );
     this.#connections.set(key, opening);
-    opening.catch((error: unknown) => {
+    opening.then(() => this.#isProven = true, (error: unknown) => {
       forget();
       const refused = toConnectorError(error);
       if (!refused.retryable && !this.#closing.signal.aborted) this.#options.onRefused(refused);

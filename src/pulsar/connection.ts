@@ -51,6 +51,8 @@ export interface ConnectionOptions {
   readonly proxyTo?: string | undefined;
   readonly transport: TransportFactory;
   readonly auth: AuthSupplier;
+  /** A broker was reached before: a stranger who answers now (a load balancer?) will go away again. */
+  readonly isProven: boolean;
   readonly clientVersion: string;
   readonly clock: Clock;
   /** For connecting and handshake together, milliseconds. */
@@ -209,6 +211,8 @@ export class Connection {
     try {
       const frames = this.#takeFrames();
       if (frames.length > 0 && this.#closedBy === undefined) this.#write(frames);
+    } catch (error) {
+      this.#defect(error);
     } finally {
       this.#isPumping = false;
     }
@@ -241,12 +245,8 @@ export class Connection {
   }
 
   readonly #flushed = (): void => {
-    if (--this.#unflushed > 0) return;
-    try {
-      this.#pump();
-    } catch (error) {
-      this.#defect(error);
-    }
+    this.#unflushed--;
+    this.#pump();
   };
 
   #onData(chunk: Uint8Array): void {
@@ -260,14 +260,15 @@ export class Connection {
     }
   }
 
-  /** During the handshake it is no Pulsar broker at all, which waiting does not cure. */
+  /** At the first handshake ever it is no Pulsar broker at all, which waiting does not cure. */
   #broken(error: ConnectorError): ConnectorError {
-    const where = this.#handshake === undefined
+    const isLost = this.#handshake === undefined || this.#options.isProven;
+    const where = isLost
       ? `lost the broker ${this.name}`
       : `${this.name} is no Pulsar broker (is this the port of its binary protocol, 6650 by default?)`;
     return new ConnectorError(`${where}: ${error.message}`, {
       code: "PULSAR_PROTOCOL",
-      retryable: this.#handshake === undefined,
+      retryable: isLost,
       cause: error,
     });
   }

@@ -2,6 +2,7 @@
 // interval, and the connection is lost when nothing but PINGs was heard until the next. Closes unused ones too.
 
 import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
 
 /** What a keepalive needs of its connection. */
 export interface KeepaliveOptions {
@@ -31,7 +32,7 @@ export class Keepalive {
   }
 
   start(): void {
-    void this.#run();
+    this.#run().catch((error: unknown) => this.#options.lost(messageOf(error)));
   }
 
   stop(): void {

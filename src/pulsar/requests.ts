@@ -13,11 +13,11 @@ interface Pending {
   reject(error: ConnectorError): void;
 }
 
-const TIMEOUT = "request time-out";
+const timeouts = new WeakSet<object>();
 
 /** Whether a request got no answer in time: the broker may have done it all the same. */
 export function isRequestTimeout(error: unknown): boolean {
-  return error instanceof ConnectorError && error.where.key === TIMEOUT;
+  return error instanceof ConnectorError && timeouts.has(error);
 }
 
 /** One per connection. */
@@ -76,9 +76,11 @@ export class RequestTable {
   }
 
   #timedOut(operation: string): ConnectorError {
-    return new ConnectorError(
+    const error = new ConnectorError(
       `the broker ${this.#broker} did not answer ${operation} within ${this.#timeoutMs} ms; it is tried again`,
-      { code: "PULSAR_UNAVAILABLE", retryable: true, where: { operation, key: TIMEOUT } },
+      { code: "PULSAR_UNAVAILABLE", retryable: true, where: { operation } },
     );
+    timeouts.add(error);
+    return error;
   }
 }

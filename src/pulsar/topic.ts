@@ -64,8 +64,7 @@ export class Topic {
     this.#isUsed = true;
     if (this.#failure !== undefined) return this.#failure;
     if (this.#partitions === undefined) {
-      const data = Buffer.from(message.data); // a copy: the caller's bytes are its own again
-      this.#waiting.push({ message: { ...message, data }, delivery, ordinal });
+      this.#waiting.push({ message: copyOf(message), delivery, ordinal });
       return undefined;
     }
     const index = this.#partitions === 0 ? 0 : this.#route(message.key, this.#partitions);
@@ -110,7 +109,7 @@ export class Topic {
     if (count > this.#partitions) this.#partitions = count;
   }
 
-  /** Forgets what failed, so that the next message tries again: somebody may have created the topic. */
+  /** Tries again what failed: somebody may have created the topic, or granted the right. */
   forgetFailures(): void {
     if (this.#failure !== undefined && this.#waiting.length === 0) {
       this.#failure = undefined;
@@ -155,20 +154,22 @@ export class Topic {
 
   #resolved(partitions: number): void {
     this.#partitions ??= partitions;
-    for (const { message, delivery, ordinal } of this.#waiting.splice(0)) {
-      const error = this.send(message, delivery, ordinal);
-      if (error !== undefined) this.#refuse(delivery, ordinal, error);
-    }
+    this.#eachWaiting(({ message, delivery, ordinal }) => this.send(message, delivery, ordinal));
   }
 
   #fail(error: ConnectorError): void {
     this.#failure = error;
-    for (const { delivery, ordinal } of this.#waiting.splice(0)) this.#refuse(delivery, ordinal, error);
+    this.#eachWaiting(() => error);
   }
 
-  #refuse(delivery: Delivery, ordinal: number, error: ConnectorError): void {
-    this.#context.finished(1);
-    delivery.refused(ordinal, error);
+  /** One at a time: a party that hears of a refusal may drop its others. */
+  #eachWaiting(handle: (waiting: Waiting) => ConnectorError | undefined): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      const error = handle(next);
+      if (error === undefined) continue;
+      this.#context.finished(1);
+      next.delivery.refused(next.ordinal, error);
+    }
   }
 
   /** A key's own partition; without key one after the other, each for the length of a batch. */
@@ -187,4 +188,10 @@ export class Topic {
   #concreteName(index: number): string {
     return this.#partitions === 0 ? this.name : partitionName(this.name, index);
   }
+}
+
+/** The caller's bytes are its own again once send() has returned. */
+function copyOf(message: SinkMessage): SinkMessage {
+  const { data, orderingKey } = message;
+  return { ...message, data: Buffer.from(data), orderingKey: orderingKey && Buffer.from(orderingKey) };
 }

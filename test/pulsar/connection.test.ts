@@ -331,3 +331,20 @@ test("pulsar connection: messages that were sent before open() keep their place"
   await until(() => sink.pending === 0, "the receipts");
   assert.deepEqual(broker.texts, ["a", "b", "c"]);
 });
+
+test("pulsar connection: a stranger who answers in a broker's place later on is waited out", async (t) => {
+  const broker = new ScriptedBroker();
+  const { sink, notes } = openSink(t, broker.url, { transport: network(broker) });
+  const delivery = new RecordingDelivery();
+  sendTexts(sink, delivery, ["a"]);
+  await until(() => sink.pending === 0, "the receipt");
+  let isStrange = true;
+  broker.script.CONNECT = (_, { raw }, usual) => isStrange ? raw(Buffer.from("HTTP/1.1 503 no")) : usual();
+  broker.connections[0]!.cut();
+  await until(() => notes.reconnecting.length >= 2, "the complaint");
+  isStrange = false;
+  sendTexts(sink, delivery, ["b"], 1);
+  await until(() => sink.pending === 0, "the receipt");
+  assert.equal(notes.reconnecting[1]?.error.code, "PULSAR_PROTOCOL");
+  assert.equal(notes.fatal.length, 0);
+});
