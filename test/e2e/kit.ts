@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { stringify } from "smol-toml";
 import { type LocalKinesis, type LocalKinesisOptions, startLocalKinesis } from "../../src/local/mod.ts";
 import { pulsarBroker } from "../servers/broker.ts";
@@ -31,6 +32,14 @@ export async function stopped(cli: CliProcess, code = 0): Promise<void> {
 /** Waits for a program's end; fails with its words unless it ends with this code. */
 export async function ended(cli: CliProcess, code = 0): Promise<void> {
   assert.equal(await cli.exitCode, code, cli.stdout + cli.stderr);
+}
+
+/** Looks every 50 ms until it holds; fails after 20 s. */
+export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (const end = Date.now() + 20_000; !await holds();) {
+    if (Date.now() > end) assert.fail(`not within 20 s: ${what}`);
+    await delay(50);
+  }
 }
 
 /** How a {@link Road} is laid. */
