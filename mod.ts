@@ -7,6 +7,7 @@ export type { CreateConnectorOptions } from "./src/create-connector.ts";
 export type { Connector, ConnectorResult } from "./src/pipeline/connector.ts";
 export type { ConnectorEvents } from "./src/pipeline/events.ts";
 export type { ConnectorStatus, ShardState, ShardStatus } from "./src/pipeline/status.ts";
+export type { MetricSnapshot, SeriesSnapshot } from "./src/metrics/registry.ts";
 export { loadConfigFile } from "./src/config/mod.ts";
 export type { Config, ConfigInput } from "./src/config/mod.ts";
 export { ConnectorError } from "./src/core/errors.ts";

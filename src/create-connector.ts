@@ -84,9 +84,11 @@ function initialPosition(config: Config): InitialPosition {
 
 function parts(config: Config, clock: Clock, log: Logger, options: CreateConnectorOptions): ConnectorParts {
   const aws = awsAccess(config, clock, log);
+  const metrics = new MetricsRegistry();
   return {
     clock,
     log,
+    metrics,
     async openHooks(signal) {
       const { streamName, topic } = connectorOptions(config, options);
       const given = options.hooks ?? [];
@@ -101,7 +103,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       return createHookChain({
         scripts,
         log,
-        metrics: new MetricsRegistry(),
+        metrics,
         clock,
         runtime: runtimeName,
         signal,

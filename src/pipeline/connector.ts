@@ -11,14 +11,16 @@ import { refuseLiveOwners } from "../leases/live-owners.ts";
 import { openLeaseTable } from "../leases/preflight.ts";
 import type { LeaseStore } from "../leases/store.ts";
 import { newWorkerId } from "../leases/worker-id.ts";
+import type { MetricSnapshot } from "../metrics/registry.ts";
 import type { MessageSink } from "../pulsar/sink.ts";
 import { type ConnectorEvents, Emitter } from "./events.ts";
-import type { ConnectorOptions, ConnectorParts, ConsumerParts, KinesisStream, Totals } from "./parts.ts";
+import type { ConnectorOptions, ConnectorParts, ConsumerParts, KinesisStream } from "./parts.ts";
 import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
 import { drainAndRelease } from "./shutdown.ts";
 import { type ConnectorStatus, statusLine } from "./status.ts";
+import { createTotals, type Totals } from "./totals.ts";
 import { unfinishedUntil } from "./until.ts";
 
 /** How a connector ended. */
@@ -47,14 +49,7 @@ export class Connector {
   readonly #options: ConnectorOptions;
   readonly #events = new Emitter();
   readonly #budget: ReadBudget;
-  readonly #totals: Totals = {
-    records: 0,
-    bytes: 0,
-    dropped: 0,
-    checkpoints: 0,
-    failedCheckpoints: 0,
-    throttles: 0,
-  };
+  readonly #totals: Totals;
   /** Aborted when stopping begins: no new work. */
   readonly #stopping = new AbortController();
   /** Aborted when the time of stopping is over: hooks and calls end now. */
@@ -76,6 +71,7 @@ export class Connector {
   constructor(parts: ConnectorParts, options: ConnectorOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#totals = createTotals(parts.metrics);
     this.#budget = new ReadBudget({
       maxBytes: options.maxBufferedBytes,
       maxWaitingRecords: options.receiveQueueSize,
@@ -121,20 +117,25 @@ export class Connector {
   status(): ConnectorStatus {
     const shards = Array.from(this.#running.values(), ({ consumer }) => consumer.status());
     const lags = shards.flatMap(({ millisBehindLatest }) => millisBehindLatest ?? []);
-    const { records, bytes, dropped, checkpoints, throttles } = this.#totals;
+    const { records, bytes, dropped, checkpoints, allThrottles } = this.#totals;
     return {
       state: this.#state,
       streamName: this.#options.streamName,
       shards,
-      records,
-      bytes,
-      dropped,
-      checkpoints,
-      throttles,
+      records: records.value,
+      bytes: bytes.value,
+      dropped: dropped.value,
+      checkpoints: checkpoints.value,
+      throttles: allThrottles,
       bufferedBytes: this.#budget.bytes,
       pendingMessages: this.#sink?.pending ?? 0,
       millisBehindLatest: lags.length === 0 ? undefined : Math.max(...lags),
     };
+  }
+
+  /** Counters and gauges, those of hooks included. */
+  metrics(): MetricSnapshot[] {
+    return this.#parts.metrics.snapshot();
   }
 
   async #open(): Promise<void> {
@@ -194,7 +195,7 @@ export class Connector {
   }
 
   readonly #onThrottle: OnThrottle = (event) => {
-    this.#totals.throttles++;
+    this.#totals.throttles(event.service, event.operation).add();
     this.#events.emit("throttle", event);
     return this.#hooks?.throttle(event);
   };

@@ -8,9 +8,11 @@ import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import type { LeaseStore } from "../leases/store.ts";
+import type { MetricsRegistry } from "../metrics/registry.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
 import type { Emitter } from "./events.ts";
 import type { ReadBudget } from "./read-budget.ts";
+import type { Totals } from "./totals.ts";
 
 /** Where a connector without checkpoints begins. */
 export type InitialPosition =
@@ -43,6 +45,7 @@ export interface KinesisStream {
 export interface ConnectorParts {
   readonly clock: Clock;
   readonly log: Logger;
+  readonly metrics: MetricsRegistry;
   openKinesis(onThrottle: OnThrottle): Promise<KinesisStream>;
   openLeaseStore(): Promise<LeaseStore>;
   openSink(events: SinkEvents): Promise<MessageSink>;
@@ -67,16 +70,6 @@ export interface ConnectorOptions {
   readonly shutdownTimeoutMs: number;
   /** Ends by itself when every shard is past this time, epoch milliseconds. */
   readonly until?: number | undefined;
-}
-
-/** Counts since the start, of all shards. */
-export interface Totals {
-  records: number;
-  bytes: number;
-  dropped: number;
-  checkpoints: number;
-  failedCheckpoints: number;
-  throttles: number;
 }
 
 /** What all consumers of a connector share. */

@@ -3,13 +3,14 @@
 
 import { backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { ConnectorError, type ErrorCode, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import { hashRangeHole, initialLeases } from "../leases/new-leases.ts";
+import { checkCheckpoints } from "../leases/preflight.ts";
 import type { Lease } from "../leases/store.ts";
 import type { InitialPosition, KinesisStream, StreamDescription } from "./parts.ts";
-import { checkCheckpoints, inGenerations, shardsWithoutLease } from "./shard-sync.ts";
+import { inGenerations, shardsWithoutLease } from "./shard-sync.ts";
 
 /** How long a start keeps asking services that do not answer. */
 export const START_PATIENCE_MS = 60_000;
@@ -43,11 +44,29 @@ export async function withPatience<T>(
       signal.throwIfAborted();
       const error = toConnectorError(thrown);
       const delayMs = backoffDelay(BACKOFF, attempt, clock.random());
-      if (!error.retryable || clock.monotonic() + delayMs > deadline) throw error;
+      if (!error.retryable) throw error;
+      if (clock.monotonic() + delayMs > deadline) throw gaveUp(error, attempt);
       log.warn(`${error.message}; asking again in ${delayMs} ms`, { code: error.code, attempt });
       await clock.sleep(delayMs, signal);
     }
   }
+}
+
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  AWS_UNAVAILABLE: "Check the network from here, awsRegion, awsEndpoint and dynamoEndpoint",
+  THROTTLED: "Others use up the limits of this stream, table or account: raise them, or start again later",
+  PULSAR_UNREACHABLE: "Check pulsar.serviceUrl, and whether the broker runs and can be reached from here",
+  PULSAR_UNAVAILABLE: "Check whether the broker is healthy, and start again",
+};
+
+function gaveUp(error: ConnectorError, tries: number): ConnectorError {
+  const { code, where, message } = error;
+  const advice = ADVICE[code];
+  return new ConnectorError(
+    `gave up the start after ${START_PATIENCE_MS / 1000} s and ${tries} tries: ${message.replace(/\.$/, "")}` +
+      (advice === undefined ? "" : `. ${advice}`),
+    { code, retryable: true, cause: error, where },
+  );
 }
 
 /** Options of {@link ensureLeases}. */

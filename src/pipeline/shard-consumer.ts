@@ -224,7 +224,7 @@ export class ShardConsumer {
           const record = records[index]!;
           const handed = this.delivery.handOn(record, outcome, this.#signal);
           if (handed !== true && !await handed) return false;
-          if (outcome === null) totals.dropped++;
+          if (outcome === null) totals.dropped.add();
           left -= record.data.length;
           index++;
         }
@@ -234,8 +234,8 @@ export class ShardConsumer {
       return true;
     } finally {
       this.#records += index;
-      totals.records += index;
-      totals.bytes += part.bytes - left;
+      totals.records.add(index);
+      totals.bytes.add(part.bytes - left);
       budget.release(left);
       budget.handedOn(page.records.length);
     }
@@ -297,10 +297,10 @@ export class ShardConsumer {
     };
     const result = await storeCheckpoint(target, checkpoint, { ...this.#parts, numRetries, signal });
     if (result !== "stored") {
-      if (result === "failed") totals.failedCheckpoints++;
+      if (result === "failed") totals.failedCheckpoints.add();
       return false;
     }
-    totals.checkpoints++;
+    totals.checkpoints.add();
     const event = { streamName, shardId: this.shardId, ...checkpoint, ...this.#uncheckpointed, reason };
     this.#uncheckpointed = { records: 0, bytes: 0 };
     await hooks.checkpoint(event);

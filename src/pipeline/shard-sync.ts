@@ -1,8 +1,6 @@
 // Which leases a connector writes before it starts: for an empty table, and for shards that a start that was killed
 // left without one. Parents are written before their children, so a child's lease proves that its parents had theirs.
 
-import { ConnectorError } from "../core/errors.ts";
-import { compareSequenceNumbers, isSequenceNumber } from "../core/position.ts";
 import type { Shard } from "../core/shard.ts";
 import type { Lease } from "../leases/store.ts";
 
@@ -41,28 +39,6 @@ export function inGenerations(shards: readonly Shard[]): Shard[][] {
     rest = rest.filter((shard) => !done.has(shard));
   }
   return waves;
-}
-
-/**
- * Refuses a table whose checkpoints lie before the beginning of this stream's shards: it is another stream's.
- * @throws ConnectorError LEASE_TABLE_FOREIGN
- */
-export function checkCheckpoints(
-  leases: readonly Lease[],
-  shards: readonly Shard[],
-  tableName: string,
-): void {
-  const byId = new Map(shards.map((shard) => [shard.shardId, shard]));
-  for (const { leaseKey, checkpoint } of leases) {
-    const first = byId.get(leaseKey)?.startingSequenceNumber;
-    if (first === undefined || !isSequenceNumber(checkpoint.sequenceNumber)) continue;
-    if (compareSequenceNumbers(checkpoint.sequenceNumber, first) >= 0) continue;
-    throw new ConnectorError(
-      `the lease table "${tableName}" belongs to another stream: its checkpoint of ${leaseKey} lies before that ` +
-        "shard's first record. Give each stream its own applicationName, or delete the table to start anew",
-      { code: "LEASE_TABLE_FOREIGN", where: { table: tableName, shardId: leaseKey } },
-    );
-  }
 }
 
 type Graph = ReadonlyMap<string, readonly string[]>;

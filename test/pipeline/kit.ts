@@ -222,14 +222,16 @@ export function world(options: WorldOptions = {}) {
     close: () => Promise.resolve(),
   };
   const made: { onThrottle?: OnThrottle; events?: SinkEvents } = {};
+  const metrics = new MetricsRegistry();
   const connector = new Connector({
     clock,
     log,
+    metrics,
     openHooks: (signal) =>
       Promise.resolve(createHookChain({
         scripts: options.hooks === undefined ? [] : [inlineHooks(options.hooks)],
         log,
-        metrics: new MetricsRegistry(),
+        metrics,
         clock,
         runtime: "node",
         signal,

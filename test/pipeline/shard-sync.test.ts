@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import type { Lease } from "../../src/leases/store.ts";
-import { checkCheckpoints, inGenerations, shardsWithoutLease } from "../../src/pipeline/shard-sync.ts";
+import { inGenerations, shardsWithoutLease } from "../../src/pipeline/shard-sync.ts";
 import { startPosition } from "../../src/pipeline/start-position.ts";
 import { shard } from "./kit.ts";
 
@@ -41,15 +41,6 @@ test("shard sync: a start that was killed half-way is completed, running lineage
   assert.deepEqual(ids(shardsWithoutLease(ALL, ALL, [lease("e")])), ["a", "b", "c", "d"]);
   const openOnly = [shard("d", ["b", "c"])];
   assert.deepEqual(ids(shardsWithoutLease(openOnly, openOnly, [lease("b", "SHARD_END", ["a"])])), []);
-});
-
-test("shard sync: a checkpoint before its shard's first record belongs to another stream", () => {
-  const shards = [{ ...shard("a"), startingSequenceNumber: "100" }];
-  checkCheckpoints([lease("a", "100"), lease("a", "LATEST"), lease("gone", "1")], shards, "table");
-  assert.throws(() => checkCheckpoints([lease("a", "99")], shards, "table"), {
-    code: "LEASE_TABLE_FOREIGN",
-    message: /"table" belongs to another stream: its checkpoint of a lies before/,
-  });
 });
 
 test("start position: digits resume AT the number and drop what is done", () => {
