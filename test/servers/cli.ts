@@ -66,7 +66,16 @@ export function spawnCli(args: readonly string[], options: SpawnCliOptions = {})
       return output.stderr;
     },
     exitCode,
-    kill: (signal = "SIGTERM") => child.exitCode === null && child.signalCode === null && child.kill(signal),
+    kill: (signal = "SIGTERM") => {
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return false;
+      try {
+        // After child.kill() Deno tells of the signal, whatever code the program then ended with.
+        return process.kill(child.pid, signal);
+      } catch (error) {
+        if ((error as { code?: unknown }).code === "ESRCH") return false; // its end is not told yet
+        throw error;
+      }
+    },
     waitFor: (pattern, timeoutMs = 20_000) =>
       new Promise((resolve, reject) => {
         const words = () => `${output.stdout}\n${output.stderr}`;
