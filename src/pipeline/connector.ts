@@ -280,8 +280,8 @@ export class Connector {
     for (;;) {
       await clock.sleep(UNTIL_EVERY_MS, signal);
       if (signal.aborted) return;
-      const reading = [...this.#running.keys()].some((shardId) => !this.#past.has(shardId));
-      if (reading) continue;
+      // A shard that waits for its parents keeps nothing going: they may have stopped at the time for ever.
+      if (Array.from(this.#running.values()).some(({ consumer }) => consumer.isReading)) continue;
       const scan = await withPatience(() => this.#store!.scan({ signal, consistent: true }), {
         ...this.#parts,
         signal,

@@ -100,6 +100,12 @@ export class ShardConsumer {
     return this.delivery.size === 0 && this.delivery.finished === this.#stored;
   }
 
+  /** Records of the shard are being read or waited for. */
+  get isReading(): boolean {
+    const { state } = this.status();
+    return state === "starting" || state === "processing" || state === "ending";
+  }
+
   status(): ShardStatus {
     return {
       shardId: this.shardId,
@@ -132,8 +138,13 @@ export class ShardConsumer {
     });
     const reading = this.#read(reader).finally(() => this.#pages.close());
     const publishing = this.#publishPages(() => started).finally(() => this.#stop.abort());
-    // Both are over before a failure is told; the reader's failure is the cause when both fail.
+    // Both are over before a failure is told, and before unpublished pages give their budget back: one may have come
+    // after the publisher ended. The reader's failure is the cause when both fail.
     const [read, published] = await Promise.allSettled([reading, publishing]);
+    for (const { page } of this.#pages.clear()) {
+      this.#parts.budget.release(page.bytes);
+      this.#parts.budget.handedOn(page.records.length);
+    }
     if (read.status === "rejected") throw read.reason;
     if (published.status === "rejected") throw published.reason;
     return published.value;
@@ -156,9 +167,9 @@ export class ShardConsumer {
       if (granted === undefined) return;
       const { page, grant } = granted;
       grant.settle(page.bytes, page.records.length);
-      if (page.records.length > 0 || this.#sizes.bytes === undefined) {
+      if (page.records.length > 0) { // an empty page says nothing of the shard's records
         this.#sizes.bytes = page.bytes;
-        this.#sizes.recordBytes = page.bytes / Math.max(page.records.length, 1);
+        this.#sizes.recordBytes = page.bytes / page.records.length;
       }
       this.#pages.push({ page, askedAt });
       if (page.shardEnd !== undefined) return;
@@ -166,19 +177,12 @@ export class ShardConsumer {
   }
 
   async #publishPages(started: () => Promise<void> | undefined): Promise<ConsumerEnd> {
-    try {
-      for (;;) {
-        const next = await this.#pages.take();
-        if (next === undefined) return this.#interrupted();
-        await started();
-        const end = await this.#publishPage(next);
-        if (end !== undefined) return end;
-      }
-    } finally {
-      for (const { page } of this.#pages.clear()) {
-        this.#parts.budget.release(page.bytes);
-        this.#parts.budget.handedOn(page.records.length);
-      }
+    for (;;) {
+      const next = await this.#pages.take();
+      if (next === undefined) return this.#interrupted();
+      await started();
+      const end = await this.#publishPage(next);
+      if (end !== undefined) return end;
     }
   }
 

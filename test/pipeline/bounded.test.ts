@@ -113,3 +113,19 @@ test("until: a live owner of any lease is a refusal that says who, a dead one's 
   assert.equal((await third.connector.finished).reason, "until");
   assert.deepEqual(third.sink.texts, ["record 10"]);
 });
+
+test("until: a child that waits for a parent which stopped at the time does not keep the run going", async () => {
+  const shards = [shard("parent"), shard("child", ["parent"])];
+  const { connector, clock, source, sink } = world({ until: UNTIL, shards });
+  sink.acknowledgeAtOnce = true;
+  await connector.start();
+  await clock.advance(1_000);
+  source.give("parent", page([before(10)]));
+  await clock.advance(5_000);
+  assert.equal(connector.status().state, "running", "the parent is being read");
+  source.give("parent", page([after(11)]));
+  await clock.advance(30_000);
+  assert.equal(connector.status().state, "stopped");
+  assert.equal((await connector.finished).reason, "until");
+  assert.deepEqual(sink.texts, ["record 10"]);
+});

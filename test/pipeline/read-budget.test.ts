@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { LARGEST_PAGE_BYTES, ReadBudget } from "../../src/pipeline/read-budget.ts";
+import { page, shard, world } from "./kit.ts";
 
 const MiB = 1024 * 1024;
 const known = { bytes: MiB, recordBytes: 1024 };
@@ -91,4 +92,14 @@ test("read budget: releasing a grant twice counts once", async () => {
   grant?.release();
   grant?.release();
   assert.equal(budget.bytes, 0);
+});
+
+test("G6 bounded memory: an empty page does not make a shard's next one small", async (t) => {
+  const { connector, clock, source } = world({ shards: [shard("a"), shard("b")] });
+  await connector.start();
+  t.after(() => connector.stop());
+  await clock.advance(1_000);
+  for (const shardId of ["a", "b"]) source.give(shardId, page([]));
+  await clock.advance(1_000);
+  assert.equal(connector.status().bufferedBytes, 2 * LARGEST_PAGE_BYTES);
 });
