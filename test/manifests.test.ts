@@ -34,6 +34,21 @@ test("manifests: the lock file has the dependencies of package.json, and names n
   assert.doesNotMatch(JSON.stringify(lock), /"resolved"/);
 });
 
+test("manifests: the lock file has every optional package, other platforms' too, as npm ci demands", () => {
+  const missing: string[] = [];
+  for (const [path, { optionalDependencies = {} }] of Object.entries<Locked>(lock.packages)) {
+    for (const name of Object.keys(optionalDependencies)) {
+      const places = [`${path}/node_modules/${name}`, `node_modules/${name}`];
+      if (!places.some((place) => place in lock.packages)) missing.push(`${path} → ${name}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
+
+interface Locked {
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+}
+
 test("manifests: exports name the same modules, each built from its source", () => {
   assert.deepEqual(deno.exports, { ".": "./mod.ts", "./local": "./src/local/mod.ts" });
   for (const [name, source] of Object.entries<string>(deno.exports)) {
