@@ -6,12 +6,17 @@ import type { KinesisApi } from "./client.ts";
 import { listShards } from "./shards.ts";
 import { type ThrottleScope, whileThrottled } from "./throttle.ts";
 
-/** What is needed to find out. */
-export interface MissingShardScope extends ThrottleScope {
-  readonly api: Pick<KinesisApi, "listShards" | "describeStreamSummary">;
+/** What is needed to find out whether a stream is still the same. */
+export interface SameStreamScope extends ThrottleScope {
+  readonly api: Pick<KinesisApi, "describeStreamSummary">;
   readonly streamName: string;
   /** Creation time of the stream that the leases belong to, epoch milliseconds. */
   readonly streamCreatedAt?: number | undefined;
+}
+
+/** What is needed to find out what became of a shard. */
+export interface MissingShardScope extends SameStreamScope {
+  readonly api: Pick<KinesisApi, "listShards" | "describeStreamSummary">;
 }
 
 /**
@@ -28,9 +33,9 @@ export async function fateOfShard(
   return shards.some((shard) => shard.shardId === shardId) ? "listed" : "expired";
 }
 
-/** @throws ConnectorError STREAM_GONE when the stream was deleted, or deleted and made again */
-async function assertSameStream(
-  scope: MissingShardScope,
+/** @throws ConnectorError STREAM_GONE when the stream was deleted, or deleted and made again; those of the call */
+export async function assertSameStream(
+  scope: SameStreamScope,
   shardId: string,
   signal: AbortSignal,
 ): Promise<void> {

@@ -11,7 +11,7 @@ import type { ChildShard } from "../core/shard.ts";
 import type { IteratorPosition, KinesisApi } from "./client.ts";
 import type { GetRecordsPage } from "./decode.ts";
 import { foreignCheckpoint } from "./errors.ts";
-import { fateOfShard } from "./missing-shard.ts";
+import { assertSameStream, fateOfShard } from "./missing-shard.ts";
 import { OutageLog } from "./outage-log.ts";
 import { type PacingOptions, ShardPace, type StreamPace } from "./pacing.ts";
 import { listShards } from "./shards.ts";
@@ -166,7 +166,13 @@ class PollingReader implements ShardReader {
   async #connect(): Promise<void> {
     const { shardId, signal, onConnected } = this.#shard;
     this.#iterator = undefined;
-    this.#iterator = await this.#options.api.getShardIterator(shardId, this.#position(), signal);
+    const position = this.#position();
+    const iterator = await this.#options.api.getShardIterator(shardId, position, signal);
+    // TRIM_HORIZON, LATEST and times are valid in any stream, also in one that was made anew meanwhile.
+    if (this.#connected && !("sequenceNumber" in position)) {
+      await assertSameStream(this.#options, shardId, signal);
+    }
+    this.#iterator = iterator;
     if (this.#connected || signal.aborted) return;
     this.#connected = true;
     onConnected?.();
@@ -182,46 +188,56 @@ class PollingReader implements ShardReader {
 
   /** The delay after which a failure is tried again, milliseconds. Throws what trying again does not cure. */
   async #recover(thrown: unknown): Promise<number> {
-    const { clock, log, streamName } = this.#options;
-    const { shardId } = this.#shard;
     const error = toConnectorError(thrown);
-    if (error.code === "THROTTLED") {
-      const operation = error.where.operation ?? "GetRecords";
-      if (operation === "GetRecords") this.#noteThrottledRead();
-      return await delayAfterThrottle({ operation, shardId, attempt: ++this.#throttles }, this.#options);
+    try {
+      if (error.code === "THROTTLED") return await this.#delayOfThrottle(error);
+      if (error.code === "SHARD_NOT_FOUND") return await this.#lookForShard();
+      if (error.code === "AWS_REFUSED") await this.#checkStream();
+    } catch (inner) {
+      return this.#delayOfFailure(toConnectorError(inner));
     }
-    if (error.code === "SHARD_NOT_FOUND") {
-      try {
-        return await this.#lookForShard();
-      } catch (inner) {
-        return await this.#recover(inner);
-      }
-    }
-    if (error.code === "ITERATOR_EXPIRED" && ++this.#refusedIterators >= REFUSED_ITERATORS) {
-      throw this.#refusal(error);
-    }
-    if (!error.retryable) {
-      this.#outage.over(shardId);
-      throw error;
-    }
-    const attempt = ++this.#failures;
-    if (error.code === "ITERATOR_EXPIRED" || attempt % NEW_ITERATOR_AFTER === 0) this.#iterator = undefined;
-    const delayMs = backoffDelay(OUTAGE_BACKOFF, attempt, clock.random());
-    this.#outage.failed(shardId, error, attempt, delayMs);
-    log.debug(`shard ${shardId} of ${streamName} is read again in ${delayMs} ms`);
-    return delayMs;
+    return this.#delayOfFailure(error);
   }
 
-  #noteThrottledRead(): void {
-    const { clock, log, streamName, maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
-    if (!this.#stream.throttled) {
+  async #delayOfThrottle(error: ConnectorError): Promise<number> {
+    const { log, streamName, maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
+    const { shardId } = this.#shard;
+    const { operation = "GetRecords" } = error.where;
+    if (operation === "GetRecords" && !this.#stream.throttled) {
+      this.#stream.throttled = true;
       log.warn(
         `Kinesis throttles reads of stream "${streamName}", another consumer may share its limits: from now on each ` +
           `shard is read at most ${maxReadsPerSecond} times and ${maxReadBytesPerSecond} bytes per second`,
-        { shardId: this.#shard.shardId },
+        { shardId },
       );
     }
-    this.#pace.throttled(clock.monotonic());
+    const delayMs = await delayAfterThrottle(
+      { operation, shardId, attempt: ++this.#throttles },
+      this.#options,
+    );
+    return Math.max(delayMs, 1000 / maxReadsPerSecond); // a hook, or `backoffTime` = 0, may want no pause at all
+  }
+
+  #delayOfFailure(error: ConnectorError): number {
+    const { clock } = this.#options;
+    const { shardId } = this.#shard;
+    const isIterator = error.code === "ITERATOR_EXPIRED";
+    const refused = isIterator && ++this.#refusedIterators >= REFUSED_ITERATORS;
+    if (refused || !error.retryable) {
+      this.#outage.forget(shardId);
+      throw refused ? this.#refusal(error) : error;
+    }
+    const attempt = ++this.#failures;
+    if (isIterator || attempt % NEW_ITERATOR_AFTER === 0) this.#iterator = undefined;
+    const delayMs = backoffDelay(OUTAGE_BACKOFF, attempt, clock.random());
+    this.#outage.failed(shardId, error, attempt, delayMs);
+    return delayMs;
+  }
+
+  /** A number that was received a moment ago is refused: the stream of this name may be another one by now. */
+  async #checkStream(): Promise<void> {
+    if (this.#lastReceived === undefined) return;
+    await assertSameStream(this.#options, this.#shard.shardId, this.#shard.signal);
   }
 
   /** Fresh iterators are refused one after the other. */
@@ -278,7 +294,7 @@ class PollingReader implements ShardReader {
   }
 
   #stopped(): undefined {
-    this.#outage.over(this.#shard.shardId);
+    this.#outage.forget(this.#shard.shardId);
     return undefined;
   }
 }
