@@ -61,7 +61,7 @@ function assumeRoleError(error: unknown, role: Role): ConnectorError {
     case "throttled":
     case "clock-skew":
     case "unavailable":
-      return new ConnectorError(`${what} now: STS gives no answer (${words}); it will be tried again`, {
+      return new ConnectorError(`${what} now: STS gives no answer (${words})`, {
         code: "AWS_UNAVAILABLE",
         retryable: true,
         where,

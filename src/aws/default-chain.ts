@@ -57,7 +57,7 @@ function chainError(error: unknown, env: Environment): ConnectorError {
     case "throttled":
     case "clock-skew":
     case "unavailable":
-      return new ConnectorError(`AWS credentials cannot be fetched now (${words}); it will be tried again`, {
+      return new ConnectorError(`AWS credentials cannot be fetched now (${words})`, {
         code: "AWS_UNAVAILABLE",
         retryable: true,
         cause,

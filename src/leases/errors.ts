@@ -25,7 +25,12 @@ export function toConnectorError(error: unknown, request: DynamoDbRequest): Conn
   const { name = "", message = "" } = sdkErrorShape(error);
 
   if (name === "ResourceNotFoundException") {
-    return make("AWS_REFUSED", false, `${what}: the table does not exist (any more) (${words})`);
+    return make(
+      "AWS_REFUSED",
+      false,
+      `${what}: the table does not exist (any more); a new start makes it anew, empty: to go on where it was, restore it ` +
+        `under this name first (${words})`,
+    );
   }
   if (name === "ValidationException" && /key element|schema/i.test(message)) {
     return make("LEASE_TABLE_MISMATCH", false, `${what}: this is no lease table (${words})`);
@@ -35,7 +40,7 @@ export function toConnectorError(error: unknown, request: DynamoDbRequest): Conn
 
   switch (awsFailure(error)) {
     case "throttled":
-      return make("THROTTLED", true, `${what} was throttled; it will be tried again more slowly (${words})`);
+      return make("THROTTLED", true, `${what} was throttled (${words})`);
     case "clock-skew":
       return make("AWS_UNAVAILABLE", true, `${what} was signed with a wrong clock, now corrected (${words})`);
     case "denied": {
@@ -57,7 +62,7 @@ export function toConnectorError(error: unknown, request: DynamoDbRequest): Conn
         { code: "CREDENTIALS_INVALID", where },
       );
     case "unavailable":
-      return make("AWS_UNAVAILABLE", true, `${what} got no answer; it will be tried again (${words})`);
+      return make("AWS_UNAVAILABLE", true, `${what} got no answer (${words})`);
     case "untrusted":
       return make(
         "AWS_REFUSED",

@@ -71,8 +71,9 @@ export class Retry {
     const { log, clock, onThrottle } = this.#options;
     const delayMs = backoffDelay(BACKOFF, attempt, clock.random());
     const fields = { code: error.code, attempt, delayMs, ...error.where };
-    if (!quiet && attempt % WARN_EVERY_ATTEMPTS === 1) log.warn(error.message, fields);
-    else log.debug(error.message, fields);
+    const message = `${error.message}; it is tried again until it succeeds`;
+    if (!quiet && attempt % WARN_EVERY_ATTEMPTS === 1) log.warn(message, fields);
+    else log.debug(message, fields);
     if (error.code !== "THROTTLED" || onThrottle === undefined) return delayMs;
     const { operation = "UpdateItem", shardId } = error.where;
     return await onThrottle({ service: "dynamodb", operation, shardId, attempt, delayMs }) ?? delayMs;

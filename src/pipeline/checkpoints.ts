@@ -2,7 +2,7 @@
 // the next interval tries. Only what `InFlight` calls finished is ever stored (G1).
 
 import type { Clock } from "../core/clock.ts";
-import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Checkpoint } from "../core/position.ts";
 import type { OnThrottle } from "../kinesis/source.ts";

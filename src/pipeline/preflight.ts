@@ -63,7 +63,9 @@ function gaveUp(error: ConnectorError, tries: number): ConnectorError {
   const { code, where, message } = error;
   const advice = ADVICE[code];
   return new ConnectorError(
-    `gave up the start after ${START_PATIENCE_MS / 1000} s and ${tries} tries: ${message.replace(/\.$/, "")}` +
+    `gave up the start after ${START_PATIENCE_MS / 1000} s and ${tries} tries: ${
+      message.replace(/\.$/, "")
+    }` +
       (advice === undefined ? "" : `. ${advice}`),
     { code, retryable: true, cause: error, where },
   );

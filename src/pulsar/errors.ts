@@ -16,9 +16,13 @@ const QUOTA: Meaning = {
   code: "PULSAR_QUOTA_EXCEEDED",
   retryable: true,
   advice:
-    "Nothing is lost: it is tried again until consumers catch up or the namespace's backlog quota is raised.",
+    "Nothing is lost: messages wait until consumers catch up or the namespace's backlog quota is raised.",
 };
-const UNAVAILABLE: Meaning = { code: "PULSAR_UNAVAILABLE", retryable: true, advice: "It is tried again." };
+const UNAVAILABLE: Meaning = {
+  code: "PULSAR_UNAVAILABLE",
+  retryable: true,
+  advice: "The broker may be starting, or the topic moving from one to another.",
+};
 
 const MEANINGS: Partial<Record<ServerErrorName, Meaning>> = {
   AuthenticationError: {
@@ -55,7 +59,7 @@ const MEANINGS: Partial<Record<ServerErrorName, Meaning>> = {
     code: "PULSAR_UNAVAILABLE",
     retryable: true,
     advice:
-      "The broker may still hold a lost connection's producer (up to a minute), or the topic has reached its limit of producers; it is tried again.",
+      "The broker may still hold a lost connection's producer (up to a minute), or the topic has reached its limit of producers.",
   },
 };
 

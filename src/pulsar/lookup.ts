@@ -83,7 +83,7 @@ export class Lookup {
       authoritative = found.authoritative;
     }
     throw new ConnectorError(
-      `the brokers send the lookup of topic ${topic} around in a circle (${MAX_REDIRECTS} redirects); it is tried again`,
+      `the brokers send the lookup of topic ${topic} around in a circle (${MAX_REDIRECTS} redirects)`,
       { code: "PULSAR_UNAVAILABLE", retryable: true, where: { topic, operation: "LOOKUP" } },
     );
   }

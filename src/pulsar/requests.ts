@@ -77,7 +77,7 @@ export class RequestTable {
 
   #timedOut(operation: string): ConnectorError {
     const error = new ConnectorError(
-      `the broker ${this.#broker} did not answer ${operation} within ${this.#timeoutMs} ms; it is tried again`,
+      `the broker ${this.#broker} did not answer ${operation} within ${this.#timeoutMs} ms`,
       { code: "PULSAR_UNAVAILABLE", retryable: true, where: { operation } },
     );
     timeouts.add(error);
