@@ -9,10 +9,12 @@ import {
   openCredentials,
 } from "./aws/credentials.ts";
 import { awsClientConfig } from "./aws/client-config.ts";
-import { type Config, type ConfigInput, parseConfig, refuseNotYet } from "./config/mod.ts";
+import { type Config, type ConfigInput, loadConfigFile, parseConfig, refuseNotYet } from "./config/mod.ts";
 import type { Clock } from "./core/clock.ts";
+import { ConnectorError } from "./core/errors.ts";
 import { type Logger, silentLogger } from "./core/log.ts";
 import { createHookChain } from "./hooks/chain.ts";
+import { defineHooks } from "./hooks/define.ts";
 import { inlineHooks, loadHooks } from "./hooks/load.ts";
 import { importScript } from "./hooks/import.ts";
 import type { Hooks } from "./hooks/types.ts";
@@ -95,7 +97,9 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       const inline = (Array.isArray(given) ? given : [given]) as readonly Hooks[];
       const scripts = [];
       for (const [index, hook] of config.hooks.entries()) {
-        scripts.push(await loadHooks(hook, { key: `hooks[${index}].path` }));
+        scripts.push(
+          await loadHooks(hook, { key: `hooks[${index}].path`, self: () => Promise.resolve(SELF) }),
+        );
       }
       for (const [index, hooks] of inline.entries()) {
         scripts.push(inlineHooks(hooks, { name: `hooks[${index}]` }));
@@ -157,6 +161,10 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
     },
   };
 }
+
+// What a script gets that imports from "kinesis-pulsar" where no such package is installed beside it: the values that
+// mod.ts exports.
+const SELF = { createConnector, loadConfigFile, ConnectorError, defineHooks };
 
 type Service = "kinesis" | "leases";
 
