@@ -43,7 +43,7 @@ const NO_CHILDREN: readonly ChildShard[] = [];
 
 /** Reads an answer's body. @throws SyntaxError for a body that is no JSON object */
 export function decodePage(body: Buffer): GetRecordsPage {
-  const page = JSON.parse(body.toString("utf8")) as WirePage;
+  const page = parse(body);
   const wire = page.Records ?? [];
   const records = new Array<RawRecord>(wire.length);
   let bytes = 0;
@@ -70,6 +70,15 @@ export function decodePage(body: Buffer): GetRecordsPage {
     nextShardIterator: page.NextShardIterator ?? undefined,
     childShards: page.ChildShards ? page.ChildShards.map(childShard) : NO_CHILDREN,
   };
+}
+
+function parse(body: Buffer): WirePage {
+  try {
+    return JSON.parse(body.toString("utf8"));
+  } catch {
+    // The parser's own words quote what it read: somebody's data.
+    throw new SyntaxError(`the answer of ${body.length} bytes is no complete JSON`);
+  }
 }
 
 function childShard(child: WireChildShard): ChildShard {

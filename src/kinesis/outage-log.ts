@@ -33,7 +33,12 @@ export class OutageLog {
     this.#log.warn(`${error.message}; it is tried again until it succeeds`, fields);
   }
 
-  /** A shard answers again, or is not read any more. */
+  /** A failing shard is not read any more. */
+  forget(shardId: string): void {
+    this.#failing.delete(shardId);
+  }
+
+  /** A shard answers (again). */
   over(shardId: string): void {
     if (!this.#failing.delete(shardId) || this.#failing.size > 0) return;
     const seconds = ((this.#clock.monotonic() - this.#since) / 1000).toFixed(1);

@@ -66,12 +66,6 @@ export class ShardPace {
     );
   }
 
-  /** Takes note of a read that the service refused as too many. */
-  throttled(now: number): void {
-    this.#stream.throttled = true;
-    this.#withinLimitsAt = Math.max(this.#withinLimitsAt, now + 1000 / this.#options.maxReadsPerSecond);
-  }
-
   #idlePause(idleForMs: number): number {
     const longest = this.#options.idlePollMs;
     return Math.min(longest, Math.max(IDLE_READ_MS, idleForMs / IDLE_SHARE));

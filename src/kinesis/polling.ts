@@ -134,11 +134,10 @@ class PollingReader implements ShardReader {
     const { records, bytes, millisBehindLatest } = answer;
     const more = millisBehindLatest > 0 || records.length >= limit;
     this.#pace.pageRead({ startedAt, endedAt: clock.monotonic(), records: records.length, bytes, more });
-    this.#throttles =
-      this.#failures =
-      this.#refusedIterators =
-      this.#missing =
-        0;
+    this.#throttles = 0;
+    this.#failures = 0;
+    this.#refusedIterators = 0;
+    this.#missing = 0;
     this.#outage.over(this.#shard.shardId);
     this.#iterator = answer.nextShardIterator;
     if (answer.nextShardIterator !== undefined) {

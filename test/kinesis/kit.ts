@@ -2,6 +2,7 @@
 
 import { Buffer } from "node:buffer";
 import type { TestContext } from "node:test";
+import type { KinesisClientConfig } from "@aws-sdk/client-kinesis";
 import type { RecordPage } from "../../src/core/record.ts";
 import { type KinesisApi, openKinesisApi } from "../../src/kinesis/client.ts";
 import { createPollingSource, type PollingOptions } from "../../src/kinesis/polling.ts";
@@ -63,10 +64,11 @@ export async function openSource(
   t: TestContext,
   server: { readonly url: string; readonly streamName: string },
   options: Partial<PollingOptions> = {},
+  clientConfig: KinesisClientConfig = kinesisClientConfig(server.url),
 ): Promise<OpenedSource> {
-  const { url, streamName } = server;
+  const { streamName } = server;
   const clock = systemClock;
-  const api = await openKinesisApi({ clientConfig: kinesisClientConfig(url), streamName, clock });
+  const api = await openKinesisApi({ clientConfig, streamName, clock });
   t.after(() => api.close());
   const log = new RecordingLogger();
   const source = createPollingSource({ api, streamName, clock, log, ...QUICK, ...options });

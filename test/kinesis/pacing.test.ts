@@ -44,7 +44,7 @@ test("kinesis pacing: limits hold only after the stream's first throttle, then f
   const full = { records: 10_000, bytes: 10 * 1024 * 1024, more: true };
   other.pageRead({ startedAt: 0, endedAt: 500, ...full });
   assert.equal(other.delay(500), 0);
-  one.throttled(500);
+  stream.throttled = true;
   assert.equal(other.delay(500), 4500, "10 MiB are worth five seconds");
   one.pageRead({ startedAt: 1000, endedAt: 1050, records: 1, bytes: 100, more: true });
   assert.equal(one.delay(1050), 200, "five reads per second");

@@ -13,7 +13,9 @@ import {
   SplitShardCommand,
 } from "@aws-sdk/client-kinesis";
 import { isSequenceNumber } from "../../src/core/position.ts";
+import { awsClientConfig } from "../../src/aws/client-config.ts";
 import { ConnectorError } from "../../src/core/errors.ts";
+import { silentLogger } from "../../src/core/log.ts";
 import type { RecordPage } from "../../src/core/record.ts";
 import type { ReadShardOptions, ShardReader, ThrottleEvent } from "../../src/kinesis/source.ts";
 import { kinesisClient, putAll, randomName, startKinesisStream } from "../servers/kinesis.ts";
@@ -237,6 +239,28 @@ test("polling: an abort ends a read that the server does not answer, at once", a
   assert.equal(await next, undefined);
   assert.equal(grants.held, 0);
   assert.ok(performance.now() - startedAt < 1000);
+});
+
+test("polling: a call that is never answered ends by its time limit, and reading goes on", async (t) => {
+  const { kinesis, streamName, shardIds } = await startKinesisStream(t);
+  kinesis.putRecords(streamName, texts(5));
+  kinesis.inject({ operation: "GetShardIterator", hang: true });
+  kinesis.inject({ operation: "GetRecords", hang: true });
+  const clientConfig = await awsClientConfig({
+    region: "us-east-1",
+    endpoint: kinesis.url,
+    credentials: () => Promise.resolve({ accessKeyId: "a", secretAccessKey: "b" }),
+    userAgent: { applicationName: "Test", version: "0" },
+    log: silentLogger,
+    requestTimeoutMs: 150,
+  });
+  const { source, log } = await openSource(t, { url: kinesis.url, streamName }, {}, clientConfig);
+  const { data } = await readUntil(
+    source.open(readFrom(shardIds[0]!, TRIM_HORIZON)),
+    (all) => all.length === 5,
+  );
+  assert.equal(data.length, 5);
+  assert.match(log.messages("warn")[0]!, /got no answer \(TimeoutError/);
 });
 
 test("polling: forty shards are read side by side", async (t) => {

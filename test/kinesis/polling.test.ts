@@ -286,6 +286,29 @@ test("polling reader: a stream that is gone, going, or made again stops it and f
   }
 });
 
+test("polling reader: a number that was received and is refused now belongs to a stream that was made again", async () => {
+  for (const answer of [summary({ streamCreatedAt: 2000 }), summary()]) {
+    const { api, clock, source } = scripted();
+    api.pages.push(page([1]), failure("ITERATOR_EXPIRED"));
+    api.iterators.push("first", failure("AWS_REFUSED", "GetShardIterator"));
+    api.summaries.push(answer);
+    const run = new Run(source.open(shardFrom(START)));
+    await clock.advance(2000);
+    assert.equal(run.failed.code, answer.streamCreatedAt === 2000 ? "STREAM_GONE" : "AWS_REFUSED");
+  }
+});
+
+test("polling reader: before a record came, a new iterator is used only in the same stream", async () => {
+  const { api, clock, source } = scripted();
+  api.pages.push(page(), failure("ITERATOR_EXPIRED"), page([1]));
+  api.summaries.push(summary({ streamCreatedAt: 2000 }));
+  const run = new Run(source.open(shardFrom(START)));
+  await clock.advance(2000);
+  assert.equal(run.failed.code, "STREAM_GONE");
+  assert.deepEqual(run.received, []);
+  assert.equal(run.grants.held, 1);
+});
+
 test("polling reader: an abort ends it wherever it waits, with all grants given back", async () => {
   const never = () => new Promise<never>(() => {});
   const states: ((api: ReturnType<typeof scripted>["api"]) => void)[] = [
@@ -294,7 +317,7 @@ test("polling reader: an abort ends it wherever it waits, with all grants given 
     (api) => api.pages.push(failure("AWS_UNAVAILABLE")),
   ];
   for (const prepare of states) {
-    const { api, clock, source } = scripted();
+    const { api, clock, source, log } = scripted();
     prepare(api);
     const stop = new AbortController();
     const run = new Run(source.open(shardFrom(START, { signal: stop.signal })));
@@ -304,6 +327,7 @@ test("polling reader: an abort ends it wherever it waits, with all grants given 
     assert.equal(run.ended, "stopped");
     assert.equal(run.grants.held, run.pages.length);
     assert.equal(clock.sleeping, 0);
+    assert.deepEqual(log.messages("info"), [], "stopping is no recovery");
   }
   const { api, clock, source } = scripted();
   const stop = new AbortController();
