@@ -4,7 +4,7 @@ import { LARGEST_PAGE_BYTES, ReadBudget } from "../../src/pipeline/read-budget.t
 import { page, shard, world } from "./kit.ts";
 
 const MiB = 1024 * 1024;
-const known = { bytes: MiB, recordBytes: 1024 };
+const known = { bytes: MiB / 2, recordBytes: 1024 };
 const signal = new AbortController().signal;
 const budgetOf = (maxBytes: number, maxWaitingRecords = 1000) =>
   new ReadBudget({ maxBytes, maxWaitingRecords });
@@ -25,7 +25,7 @@ test("read budget: an unknown shard reserves the service's largest page", async 
 
 test("read budget: a known shard may ask for the records that fit twice its last page", async () => {
   const grant = await budgetOf(64 * MiB).admit(known, signal);
-  assert.equal(grant?.maxRecords, 2048);
+  assert.equal(grant?.maxRecords, 1024);
   const large = await budgetOf(64 * MiB).admit({ bytes: 9 * MiB, recordBytes: 3 * MiB }, signal);
   assert.equal(large?.maxRecords, 1, "records larger than a page come one by one");
   const small = await budgetOf(64 * MiB).admit({ bytes: MiB, recordBytes: 10 }, signal);
