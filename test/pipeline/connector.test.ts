@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
 import { newAggregate } from "../core/aggregate-record.ts";
-import { child, page, record, shard, world, type WorldOptions } from "./kit.ts";
+import { child, page, record, world, type WorldOptions } from "./kit.ts";
 
 const digits = (sequenceNumber: string, subSequenceNumber = 0) => ({ sequenceNumber, subSequenceNumber });
 
