@@ -17,7 +17,7 @@ const deno = join(here, "..", "..", "node_modules", ".bin", "deno");
 const args = new Set(process.argv.slice(2));
 const SHARDS = 16;
 const RECORDS_PER_SHARD = args.has("--quick") ? 5_000 : 25_000;
-const ROUNDS = args.has("--quick") ? 1 : 3;
+const ROUNDS = args.has("--quick") || args.has("--profile") ? 1 : 3;
 const runtimes = (["node", "deno"] as const).filter((name) =>
   args.has(`--${name}`) || !(args.has("--node") || args.has("--deno"))
 );
