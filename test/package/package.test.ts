@@ -10,11 +10,18 @@ import { installedPackage, output, ROOT } from "../servers/installed-package.ts"
 
 const DENO = join(ROOT, "node_modules", ".bin", "deno");
 
+/** What README says is enough in place of -A. */
+const PERMISSIONS = /^`(--allow-[a-z -]+)`/m.exec(readFileSync(join(ROOT, "README.md"), "utf8"))![1]!.split(
+  " ",
+);
+
 /** The ways to call the installed program. */
 const WAYS = {
   npx: ["npx", "kinesis-pulsar"],
   deno: [DENO, "run", "-A", "npm:kinesis-pulsar"],
+  "deno with README's permissions": [DENO, "run", "--no-prompt", ...PERMISSIONS, "npm:kinesis-pulsar"],
 } as const;
+const ways = Object.keys(WAYS) as (keyof typeof WAYS)[];
 
 /** A folder of the test's own that sees the installed package. */
 async function folder(t: TestContext): Promise<string> {
@@ -64,7 +71,9 @@ for (const way of ["npx", "deno"] as const) {
     await run(way, cwd, "init");
     assert.match(await run(way, cwd, "validate", "connector.toml"), /orders/);
   });
+}
 
+for (const way of ways) {
   test(`package: by ${way} a stream is copied with a TypeScript hook`, async (t) => {
     const cwd = await folder(t);
     const kinesis = await startLocalKinesis();
