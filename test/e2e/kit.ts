@@ -71,6 +71,8 @@ export interface Road {
   script(name: string, text: string): Promise<string>;
   /** Starts `kinesis-pulsar …`; killed at the test's end. */
   run(...args: string[]): CliProcess;
+  /** The same with more in its environment. */
+  runWith(env: Readonly<Record<string, string>>, ...args: string[]): CliProcess;
 }
 
 /** Lays the road; all of it ends with the test. */
@@ -97,6 +99,14 @@ export async function layRoad(t: Scope, options: RoadOptions = {}): Promise<Road
     useEnhancedFanOut: false,
     pulsar: { serviceUrl, topic },
   };
+  const runWith = (env: Readonly<Record<string, string>>, ...args: string[]): CliProcess => {
+    const cli = spawnCli(args, { cwd: folder, env: { AWS_REGION: undefined, ...env }, runtime });
+    t.after(async () => {
+      cli.kill("SIGKILL");
+      await cli.exitCode;
+    });
+    return cli;
+  };
   return {
     kinesis,
     streamName,
@@ -120,14 +130,8 @@ export async function layRoad(t: Scope, options: RoadOptions = {}): Promise<Road
       await writeFile(path, text);
       return path;
     },
-    run(...args) {
-      const cli = spawnCli(args, { cwd: folder, env: { AWS_REGION: undefined }, runtime });
-      t.after(async () => {
-        cli.kill("SIGKILL");
-        await cli.exitCode;
-      });
-      return cli;
-    },
+    run: (...args) => runWith({}, ...args),
+    runWith,
   };
 }
 
