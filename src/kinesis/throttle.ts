@@ -16,6 +16,9 @@ export interface ThrottleScope {
   readonly log: Logger;
 }
 
+/** Of a call without which nothing goes on; at the default `backoffTime` about every two minutes. */
+const SAY_EVERY_ATTEMPTS = 5;
+
 /** Waits of `backoffTime` or a little more: many shards that were throttled together come back apart. */
 export function throttleBackoff(backoffTimeMs: number): Backoff {
   return { firstMs: backoffTimeMs * 1.25, maxMs: backoffTimeMs * 10, jitter: 0.2 };
@@ -53,6 +56,13 @@ export async function whileThrottled<T>(
       const { operation = "", shardId } = error.where;
       // Without a pause a `backoffTime` of 0 would call as fast as the machine can.
       const delayMs = Math.max(await delayAfterThrottle({ operation, shardId, attempt }, scope), 100);
+      if (attempt % SAY_EVERY_ATTEMPTS === 1) {
+        scope.log.warn(`${error.message}; it is tried again until it succeeds`, {
+          shardId,
+          attempt,
+          delayMs,
+        });
+      }
       await scope.clock.sleep(delayMs, signal);
     }
   }

@@ -141,7 +141,7 @@ export class Connector {
   async #open(): Promise<void> {
     const { clock, log } = this.#parts;
     const { streamName, until } = this.#options;
-    const scope: StartScope = { clock, log, signal: this.#stopping.signal };
+    const scope: StartScope = { clock, log, signal: this.#stopping.signal, onThrottle: this.#onThrottle };
     const hooks = this.#hooks = await this.#parts.openHooks(this.#stopNow.signal);
     const kinesis = this.#kinesis = await this.#parts.openKinesis(this.#onThrottle);
     const stream = await withPatience(() => kinesis.describe(scope.signal), scope);

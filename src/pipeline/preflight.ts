@@ -5,6 +5,7 @@ import { backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError, type ErrorCode, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { OnThrottle } from "../kinesis/source.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import { hashRangeHole, initialLeases } from "../leases/new-leases.ts";
 import { checkCheckpoints } from "../leases/preflight.ts";
@@ -25,6 +26,8 @@ export interface StartScope {
   readonly log: Logger;
   /** Aborted by a stop during the start. */
   readonly signal: AbortSignal;
+  /** Told of throttles; a number it returns replaces the delay. */
+  readonly onThrottle?: OnThrottle | undefined;
 }
 
 /**
@@ -33,7 +36,7 @@ export interface StartScope {
  */
 export async function withPatience<T>(
   call: () => Promise<T>,
-  { clock, log, signal }: StartScope,
+  { clock, log, signal, onThrottle }: StartScope,
 ): Promise<T> {
   const deadline = clock.monotonic() + START_PATIENCE_MS;
   for (let attempt = 1;; attempt++) {
@@ -47,7 +50,11 @@ export async function withPatience<T>(
       if (!error.retryable) throw error;
       if (clock.monotonic() + delayMs > deadline) throw gaveUp(error, attempt);
       log.warn(`${error.message}; asking again in ${delayMs} ms`, { code: error.code, attempt });
-      await clock.sleep(delayMs, signal);
+      const { operation = "", shardId } = error.where;
+      const wanted = error.code === "THROTTLED" // Kinesis' own throttles are waited for inside of its calls
+        ? await onThrottle?.({ service: "dynamodb", operation, shardId, attempt, delayMs })
+        : undefined;
+      await clock.sleep(wanted ?? delayMs, signal);
     }
   }
 }
