@@ -233,3 +233,33 @@ test("faults kinesis: answers that stop for a while are waited for without end, 
   assert.match(run.log.messages("info").join("\n"), /Kinesis answers again, after/);
   await run.stop();
 });
+
+test("faults kinesis: a service that throttles the start is waited for, and that is said and told", async (t) => {
+  const world = await faultWorld(t);
+  world.put(2);
+  for (const operation of READING) {
+    world.kinesis.inject({
+      operation,
+      times: 2,
+      error: operation.startsWith("Get")
+        ? "ProvisionedThroughputExceededException"
+        : "LimitExceededException",
+    });
+  }
+  const run = world.run({}, { clock: fastClock(5) });
+  await world.arrived(2);
+  for (const operation of READING) {
+    const told = run.throttles.filter((event) => event.operation === operation);
+    // A shard's attempts count until a page comes.
+    const first = operation === "GetRecords" ? 3 : 1;
+    assert.deepEqual(told.map(({ attempt }) => attempt), [first, first + 1], operation);
+    assert.ok(told.every(({ service }) => service === "kinesis"));
+  }
+  const warnings = run.log.messages("warn").join("\n");
+  assert.match(
+    warnings,
+    /Kinesis DescribeStreamSummary on stream "stream-\w+" was throttled.*tried again until/,
+  );
+  assert.match(warnings, /Kinesis throttles reads of stream/);
+  await run.stop();
+});
