@@ -5,9 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { brokerMissing } from "../servers/broker.ts";
 import { startSts } from "../servers/sts.ts";
-import { readTopic } from "../servers/topic-reader.ts";
 import { assertCopied } from "./judge.ts";
-import { ended, layRoad, type Road, stopped } from "./kit.ts";
+import { ended, layRoad, received, type Road, stopped } from "./kit.ts";
 import { tableRecords } from "./tables.ts";
 
 const skip = brokerMissing() ?? false;
@@ -15,7 +14,7 @@ const skip = brokerMissing() ?? false;
 /** Runs until everything is copied and the program has ended well; no secret is in its words. */
 async function copies(road: Road, run: ReturnType<Road["run"]>, ...secrets: string[]): Promise<void> {
   const stored = road.kinesis.records(road.streamName);
-  const messages = await readTopic(road.topic, { count: stored.length });
+  const messages = await received(run, road.topic, stored.length);
   await stopped(run);
   assertCopied(messages, stored);
   for (const secret of secrets) assert.ok(!run.stderr.includes(secret), run.stderr);

@@ -30,7 +30,7 @@ import {
   shape,
   typesOf,
 } from "./judge.ts";
-import { eventually, layRoad, randomName, stopped } from "./kit.ts";
+import { eventually, layRoad, randomName, received, stopped } from "./kit.ts";
 import { lineRecords, oddRecords, tableRecords } from "./tables.ts";
 
 const skip = brokerMissing() ?? false;
@@ -48,7 +48,7 @@ test("e2e data: tables and random bytes arrive byte for byte, with Java's keys, 
   ]);
   const stored = road.kinesis.records(road.streamName);
   const cli = road.run("run", await road.write("connector.toml", { checkpointInterval: 300 }));
-  const messages = await readTopic(road.topic, { count: stored.length });
+  const messages = await received(cli, road.topic, stored.length);
   assertCopied(messages, stored);
 
   // The same properties in the same form as the Java connector's; it has no event time and no ordering key.
@@ -112,7 +112,7 @@ test(
       pulsar: { eventTime: "none" },
     });
     const cli = road.run("run", file);
-    const messages = await readTopic(road.topic, { count: stored.length });
+    const messages = await received(cli, road.topic, stored.length);
     await stopped(cli);
     const read = new Map(messages.map((message) => [message.properties["kinesis.sequence.number"], message]));
     for (const record of stored) {
@@ -148,7 +148,7 @@ test("e2e data: in a partitioned topic each key is where Java's Murmur3 puts it,
   ]);
   const stored = road.kinesis.records(road.streamName);
   const cli = road.run("run", await road.write("connector.toml"));
-  const messages = await readTopic(road.topic, { count: stored.length });
+  const messages = await received(cli, road.topic, stored.length);
   await stopped(cli);
   assert.equal(messages.length, stored.length);
 
@@ -193,7 +193,7 @@ test("e2e data: a KMS-encrypted stream arrives byte for byte and says KMS", { sk
   const types = stored.map((record) => record.encryptionType);
   assert.ok(types.includes("KMS") && types.includes("NONE"));
   const cli = road.run("run", await road.write("connector.toml"));
-  const messages = await readTopic(road.topic, { count: stored.length });
+  const messages = await received(cli, road.topic, stored.length);
   await stopped(cli);
   assertCopied(messages, stored);
 });
@@ -220,7 +220,7 @@ test(
     const road = await layRoad(t, { kinesisUrl: server.url });
     const file = await road.write("connector.toml", { awsKinesisStreamName: StreamName });
     const cli = road.run("run", file);
-    const messages = await readTopic(road.topic, { count: stored.length, timeoutMs: 20_000 });
+    const messages = await received(cli, road.topic, stored.length);
     await stopped(cli);
     assertCopied(messages, stored);
   },

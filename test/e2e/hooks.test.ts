@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { brokerMissing } from "../servers/broker.ts";
 import { readTopic, type TopicMessage } from "../servers/topic-reader.ts";
-import { ended, eventually, layRoad, type Road, stopped } from "./kit.ts";
+import { ended, eventually, layRoad, received, type Road, stopped } from "./kit.ts";
 
 const skip = brokerMissing() ?? false;
 
@@ -110,7 +110,7 @@ test("e2e hooks: TypeScript scripts drop, split, route and change records, and h
     ],
   });
   const cli = road.run("run", file);
-  await cli.waitFor(/reading shard/, 30_000);
+  await cli.waitFor(/reading shard/, 60_000);
 
   // The third read from now and the two after it are throttled.
   const shardId = "shardId-000000000000";
@@ -129,7 +129,7 @@ test("e2e hooks: TypeScript scripts drop, split, route and change records, and h
   );
   const children = road.kinesis.splitShard(road.streamName, shardId);
   await cli.waitFor(/is finished; children/);
-  for (const child of children) await cli.waitFor(new RegExp(`reading shard ${child}`));
+  for (const child of children) await cli.waitFor(new RegExp(`reading shard ${child}`), 60_000);
   await stopped(cli);
 
   const read = async (topic: string) =>
@@ -230,7 +230,7 @@ test("e2e hooks: a record that a script cannot take is skipped or stops the conn
   }
   assert.deepEqual((await readTopic(road.topic)).map(({ data }) => String(data)), ["one", "two"]);
   const skips = road.run("run", await road.write("skip.toml", { hooks: hooks("skip") }));
-  await readTopic(road.topic, { count: 3 });
+  await received(skips, road.topic, 3);
   await stopped(skips);
   assert.match(skips.stderr, /I do not take this/);
   assert.deepEqual((await readTopic(road.topic)).map(({ data }) => String(data)), ["one", "two", "three"]);

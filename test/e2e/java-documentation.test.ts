@@ -6,9 +6,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { brokerMissing, pulsarBroker } from "../servers/broker.ts";
-import { readTopic } from "../servers/topic-reader.ts";
 import { assertCopied, leaseRows } from "./judge.ts";
-import { ended, layRoad, type Road, stopped } from "./kit.ts";
+import { ended, layRoad, received, type Road, stopped } from "./kit.ts";
 import { tableRecords } from "./tables.ts";
 
 const skip = brokerMissing() ?? false;
@@ -85,7 +84,7 @@ for (const [kind, example] of Object.entries(EXAMPLES)) {
     assert.doesNotMatch(validate.stdout + validate.stderr, /my-Secret/);
 
     const cli = road.run("run", file);
-    const messages = await readTopic(road.topic, { count: stored.length });
+    const messages = await received(cli, road.topic, stored.length);
     await stopped(cli);
     assertCopied(messages, stored);
     const rows = await leaseRows(t, road.dynamoUrl, TABLE);

@@ -7,7 +7,7 @@ import { encodeAggregate } from "../core/aggregate.ts";
 import { brokerMissing } from "../servers/broker.ts";
 import { readTopic, type TopicMessage } from "../servers/topic-reader.ts";
 import { leaseRows } from "./judge.ts";
-import { ended, layRoad, type Road, stopped } from "./kit.ts";
+import { ended, layRoad, received, type Road, stopped } from "./kit.ts";
 
 const skip = brokerMissing() ?? false;
 
@@ -35,20 +35,22 @@ test(
       LATEST: {},
       AT_TIMESTAMP: { startAtTime: new Date(time).toISOString() },
     };
-    const runs = await Promise.all(
-      Object.entries(starts).map(async ([position, changes]) => {
-        const file = await road.write(`${position}.toml`, {
-          ...changes,
-          initialPositionInStream: position,
-          applicationName: `${position}-${road.streamName}`,
-          pulsar: { topic: `${road.topic}-${position}` },
-        });
-        const cli = road.run("run", file);
-        for (const shardId of road.kinesis.shardIds(road.streamName)) {
-          await cli.waitFor(new RegExp(`reading shard ${shardId} from ${position}`), 30_000);
-        }
-        return cli;
-      }),
+    const runs = Object.fromEntries(
+      await Promise.all(
+        Object.entries(starts).map(async ([position, changes]) => {
+          const file = await road.write(`${position}.toml`, {
+            ...changes,
+            initialPositionInStream: position,
+            applicationName: `${position}-${road.streamName}`,
+            pulsar: { topic: `${road.topic}-${position}` },
+          });
+          const cli = road.run("run", file);
+          for (const shardId of road.kinesis.shardIds(road.streamName)) {
+            await cli.waitFor(new RegExp(`reading shard ${shardId} from ${position}`), 60_000);
+          }
+          return [position, cli] as const;
+        }),
+      ),
     );
     const after = put(road, "after", 20);
     const expected = {
@@ -57,14 +59,14 @@ test(
       AT_TIMESTAMP: [...since, ...after],
     };
     for (const [position, records] of Object.entries(expected)) {
-      const messages = await readTopic(`${road.topic}-${position}`, { count: records.length });
+      const messages = await received(runs[position]!, `${road.topic}-${position}`, records.length);
       assert.deepEqual(texts(messages), records.sort(), position);
     }
-    await Promise.all(runs.map((cli) => stopped(cli)));
+    await Promise.all(Object.values(runs).map((cli) => stopped(cli)));
     // A second start goes on from its checkpoint, whatever the initial position says.
     const missed = put(road, "while it was away", 10);
     const cli = road.run("run", `${road.folder}/LATEST.toml`);
-    const messages = await readTopic(`${road.topic}-LATEST`, { count: after.length + missed.length });
+    const messages = await received(cli, `${road.topic}-LATEST`, after.length + missed.length);
     assert.deepEqual(texts(messages), [...after, ...missed].sort());
     await stopped(cli);
   },
@@ -107,7 +109,7 @@ test("e2e positions: KPL aggregates are taken apart, and one half done is gone o
   assert.deepEqual(await checkpoint(), [second, "2"]);
 
   const cli = road.run("run", await road.write("going-on.toml", { ...settings, hooks: hooks("none") }));
-  await readTopic(road.topic, { count: 14 });
+  await received(cli, road.topic, 14);
   await stopped(cli);
   const messages = await readTopic(road.topic);
   const expected = [

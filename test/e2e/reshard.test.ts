@@ -27,7 +27,7 @@ test("e2e reshard: under load, splits and merges lose nothing, double nothing, a
   put(200);
   const file = await road.write("connector.toml", { checkpointInterval: 200 });
   const cli = road.run("run", file);
-  await cli.waitFor(/reading shard/, 30_000);
+  await cli.waitFor(/reading shard/, 60_000);
   // Load goes on while shards are split and merged, children of children included.
   let loading = true;
   const load = (async () => {

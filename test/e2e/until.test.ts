@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { brokerMissing } from "../servers/broker.ts";
 import { readTopic } from "../servers/topic-reader.ts";
 import { assertCopied, leaseRows } from "./judge.ts";
-import { ended, layRoad, type Road, stopped } from "./kit.ts";
+import { ended, layRoad, received, type Road, stopped } from "./kit.ts";
 import { lineRecords } from "./tables.ts";
 
 const skip = brokerMissing() ?? false;
@@ -69,11 +69,11 @@ test(
     const file = await road.write("connector.toml", { leases: { failoverTimeMs: 2000 } });
     const tomorrow = new Date(Date.now() + 24 * HOUR).toISOString();
     const unfinished = road.run("run", file, "--until", tomorrow);
-    await readTopic(road.topic, { count: stored.length });
+    await received(unfinished, road.topic, stored.length);
     await stopped(unfinished, 75);
 
     const worker = road.run("run", file);
-    await worker.waitFor(/reading shard/, 30_000);
+    await worker.waitFor(/reading shard/, 60_000);
     const refused = road.run("run", file, "--until", "now");
     await ended(refused, 1);
     const table = String(road.config["applicationName"]);
@@ -91,7 +91,7 @@ test(
     // A worker that was killed holds nothing up for longer than the failover time.
     put(road, 200, 100, Date.now());
     const killed = road.run("run", file);
-    await killed.waitFor(/reading shard/, 30_000);
+    await killed.waitFor(/reading shard/, 60_000);
     killed.kill("SIGKILL");
     await killed.exitCode;
     await ended(road.run("run", file, "--until", "now"));
