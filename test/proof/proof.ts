@@ -36,7 +36,7 @@ export interface WorkerSettings {
 }
 
 /** Properties by which the judge knows a record. */
-const PROPERTIES = [
+export const PROPERTIES = [
   "kinesis.arrival.timestamp",
   "kinesis.encryption.type",
   "kinesis.partition.key",

@@ -3,14 +3,30 @@
 
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
+import { busyHook } from "./busy-hook.ts";
+import { cleanStop } from "./clean-stop.ts";
+import { frozen } from "./frozen.ts";
 import { kills } from "./kills.ts";
+import { latest } from "./latest.ts";
+import { memory } from "./memory.ts";
 import type { Figures, ProofScope } from "./proof.ts";
+import { takeover } from "./takeover.ts";
 
 type Proof = (scope: ProofScope, short: boolean) => Promise<Figures>;
 
 /** By name, in the order in which they run. */
 const PROOFS: Readonly<Record<string, Proof>> = {
   kills: (scope, short) => kills(scope, { rounds: short ? 8 : 50 }),
+  latest: (scope, short) => latest(scope, { rounds: short ? 2 : 10 }),
+  "clean-stop": (scope, short) => cleanStop(scope, { rounds: short ? 3 : 15 }),
+  takeover: (scope, short) => takeover(scope, { rounds: short ? 1 : 6 }),
+  frozen: (scope, short) => frozen(scope, { rounds: short ? 1 : 5 }),
+  "busy-hook": (scope, short) =>
+    busyHook(
+      scope,
+      short ? { loopMs: 3_000, failoverTimeMs: 2_000 } : { loopMs: 15_000, failoverTimeMs: 10_000 },
+    ),
+  memory: (scope, short) => memory(scope, { recordsPerShard: short ? 6 : 16 }),
 };
 
 /** The longest that one proof may take. */

@@ -135,6 +135,7 @@ public class TopicReader {
   static void read(Map<String, String> query, JsonGenerator out, Writer writer) throws Exception {
     long count = Long.parseLong(query.getOrDefault("count", "0"));
     long timeoutMs = Long.parseLong(query.getOrDefault("timeoutMs", "10000"));
+    int queueSize = Integer.parseInt(query.getOrDefault("queueSize", "2000"));
     AtomicLong seen = new AtomicLong();
     AtomicLong lastAt = new AtomicLong(System.nanoTime());
     PulsarClient client = connect(query);
@@ -148,7 +149,7 @@ public class TopicReader {
       parts.add(done);
       Thread thread = new Thread(() -> {
         try (Reader<byte[]> reader = client.newReader().topic(topic).startMessageId(MessageId.earliest)
-            .receiverQueueSize(2000).create()) {
+            .receiverQueueSize(queueSize).create()) {
           while (true) {
             if (seen.get() >= count && !reader.hasMessageAvailable()) break;
             Message<byte[]> message = reader.readNext(50, TimeUnit.MILLISECONDS);

@@ -58,6 +58,8 @@ export interface ReadOptions {
   readonly count?: number;
   /** Give up after so much silence, with what was read until then. @default 10000 */
   readonly timeoutMs?: number;
+  /** Messages that are fetched ahead; fewer for large ones, the reader has 256 MiB for them. @default 2000 */
+  readonly queueSize?: number;
   /** @default the shared broker */
   readonly serviceUrl?: string;
   readonly token?: string;

@@ -1,0 +1,113 @@
+// G6: 32 shards of records of 1 MiB while Pulsar takes nothing, default settings. Reading pauses, memory stays bounded,
+// and when Pulsar goes on everything arrives.
+
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { setImmediate, setTimeout as delay } from "node:timers/promises";
+import { layRoad } from "../e2e/kit.ts";
+import { pulsarBroker } from "../servers/broker.ts";
+import { assertIntact, judge } from "./judge.ts";
+import type { Ledger, LedgerEntry } from "./load.ts";
+import { type Figures, type ProofScope, PROPERTIES } from "./proof.ts";
+import { startPulsarProxy } from "./pulsar-proxy.ts";
+import { until } from "./worker.ts";
+
+const SHARDS = 32;
+const RECORD_BYTES = 1024 * 1024 - 16; // with its key a record has 1 MiB
+/** No GetRecords for so long means that reading pauses: an idle shard is read at least every six seconds. */
+const QUIET_MS = 3_000;
+/**
+ * What the process may take at most while Pulsar stands still; maxBufferedBytes is 64 MiB. Measured: 320–340 MiB, of
+ * which 90–120 are the bare process; the rest is what pages of 10 MiB leave for the garbage collector.
+ */
+const MOST_STANDING_MIB = 450;
+/** … and while it catches up at full speed. Measured: 440–510 MiB on Node, 570–670 on Deno. */
+const MOST_RESIDENT_MIB = 850;
+
+/** Options of {@link memory}. */
+export interface MemoryOptions {
+  readonly recordsPerShard: number;
+}
+
+/** Throws when the program takes too much memory, goes on reading, or loses anything. */
+export async function memory(scope: ProofScope, { recordsPerShard }: MemoryOptions): Promise<Figures> {
+  const road = await layRoad(scope, { shards: SHARDS, runtime: scope.runtime, requestLogSize: 100_000 });
+  const pulsar = await startPulsarProxy(scope, { serviceUrl: (await pulsarBroker()).serviceUrl });
+  const config = await road.write("defaults.toml", {
+    kinesisRecordProperties: PROPERTIES,
+    pulsar: { serviceUrl: pulsar.serviceUrl },
+  });
+  const worker = road.run("run", config);
+  await until("all shards read", () => shardsRead(road.kinesis.calls("GetRecords")) === SHARDS, 60_000);
+  pulsar.pause();
+  const before = residentMib(worker.pid, "VmRSS");
+  const ledger = await fill(road, recordsPerShard);
+
+  await until("reading pauses", () => {
+    const last = road.kinesis.calls("GetRecords").findLast(({ records = 0 }) => records > 0);
+    return last !== undefined && performance.now() - last.at > QUIET_MS;
+  }, 60_000);
+  const recordsRead = () =>
+    road.kinesis.calls("GetRecords").reduce((sum, { records = 0 }) => sum + records, 0);
+  const given = recordsRead();
+  assert.ok(
+    given < SHARDS * recordsPerShard / 2,
+    `${given} records of 1 MiB were read while Pulsar took none`,
+  );
+  const readsBefore = road.kinesis.calls("GetRecords").length;
+  await delay(1000);
+  const reads = road.kinesis.calls("GetRecords").length - readsBefore;
+  const paused = residentMib(worker.pid, "VmHWM");
+  pulsar.resume();
+  await until("everything is read", () => recordsRead() >= ledger.entries.size, 120_000);
+  const peak = residentMib(worker.pid, "VmHWM");
+  worker.kill("SIGTERM");
+  assert.equal(await worker.exitCode, 0, worker.stderr.slice(-4000));
+  assert.doesNotMatch(worker.stderr, /lost the lease/, "the machine is too slow for this proof");
+  // A stop gives up pages that are on their way: the next run reads them.
+  const last = road.run("run", config, "--until", "now");
+  assert.equal(await last.exitCode, 0, `the last run ended badly:\n${last.stderr.slice(-4000)}`);
+  const verdict = await judge(road.topic, ledger, { queueSize: 20 });
+  const remark = `resident: ${before} MiB before, at most ${paused} while Pulsar stood, ${peak} in all; ` +
+    `${given} MiB read while it stood, then ${reads} reads/s`;
+  scope.say?.(remark);
+  assertIntact(verdict);
+  assert.ok(paused < MOST_STANDING_MIB, `${paused} MiB resident at most, more than ${MOST_STANDING_MIB}`);
+  assert.ok(peak < MOST_RESIDENT_MIB, `${peak} MiB resident at most, more than ${MOST_RESIDENT_MIB}`);
+  const { records, duplicates } = verdict;
+  return { rounds: 1, valid: 1, records, duplicates, lost: 0, remark };
+}
+
+function shardsRead(calls: readonly { readonly shardId?: string | undefined }[]): number {
+  return new Set(calls.map(({ shardId }) => shardId)).size;
+}
+
+/** VmRSS is now, VmHWM the most there ever was. */
+function residentMib(pid: number, field: "VmRSS" | "VmHWM"): number {
+  const kib = new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  assert.ok(kib, `no ${field} of process ${pid}`);
+  return Math.round(Number(kib) / 1024);
+}
+
+async function fill(
+  { kinesis, streamName }: Awaited<ReturnType<typeof layRoad>>,
+  recordsPerShard: number,
+): Promise<Ledger> {
+  const entries = new Map<string, LedgerEntry>();
+  for (let place = 0; place < recordsPerShard; place++) {
+    for (const id of kinesis.openShardIds(streamName)) {
+      const data = randomBytes(RECORD_BYTES);
+      const key = `k${place}`;
+      const { shardId, sequenceNumber } = kinesis.putRecord(streamName, {
+        data,
+        partitionKey: key,
+        shardId: id,
+      });
+      const sha256 = createHash("sha256").update(data).digest("hex");
+      entries.set(`${sequenceNumber}/0`, { shardId, place, sha256, key, required: true });
+      await setImmediate(); // the servers of this process answer in between, or leases would be lost
+    }
+  }
+  return { entries, parents: new Map() };
+}

@@ -1,0 +1,59 @@
+// Two workers share a stream and one is killed: the other takes its shards over within the failover time and two
+// seconds, and nothing is lost.
+
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { layRoad } from "../e2e/kit.ts";
+import type { CliProcess } from "../servers/cli.ts";
+import { assertIntact, judge } from "./judge.ts";
+import { Load } from "./load.ts";
+import { type Figures, type ProofScope, workerConfig } from "./proof.ts";
+import { startedShards, until } from "./worker.ts";
+
+const SHARDS = 4;
+const FAILOVER_MS = 1000;
+const TAKEN_WITHIN_MS = FAILOVER_MS + 2000;
+
+/** Kills one of two workers; a new one takes its place for the next round. Throws on any loss or delay. */
+export async function takeover(scope: ProofScope, { rounds }: { readonly rounds: number }): Promise<Figures> {
+  const road = await layRoad(scope, { shards: SHARDS, runtime: scope.runtime });
+  const config = await workerConfig(road, "worker.toml", {
+    failoverTimeMs: FAILOVER_MS,
+    checkpointInterval: 300,
+  });
+  const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
+  load.start();
+  scope.after(() => load.stop());
+  let pair: [CliProcess, CliProcess] = [road.run("run", config), road.run("run", config)];
+  await until("all shards read", () => new Set(pair.flatMap(startedShards)).size === SHARDS, 30_000);
+  let slowest = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const worker of pair) await worker.waitFor(/copying stream/, 30_000);
+    await delay(randomInt(200, 1200));
+    const [victim, other] = startedShards(pair[0]).length > startedShards(pair[1]).length
+      ? pair
+      : pair.toReversed();
+    const shards = startedShards(victim!);
+    assert.ok(shards.length > 0, "no worker reads");
+    const killedAt = performance.now();
+    victim!.kill("SIGKILL");
+    const isTaken = () => shards.every((shardId) => startedShards(other!).includes(shardId));
+    await until(`takeover of ${shards.length} shards`, isTaken, TAKEN_WITHIN_MS);
+    const ms = performance.now() - killedAt;
+    slowest = Math.max(slowest, ms);
+    scope.say?.(`${round + 1}: ${shards.length} shards taken over within ${ms.toFixed(0)} ms`);
+    if (round < rounds - 1) pair = [other!, road.run("run", config)];
+    else pair = [other!, other!];
+  }
+  await load.stop();
+  pair[0].kill("SIGTERM");
+  assert.equal(await pair[0].exitCode, 0, pair[0].stderr.slice(-4000));
+  const last = road.run("run", config, "--until", "now");
+  assert.equal(await last.exitCode, 0, `the last run ended badly:\n${last.stderr.slice(-4000)}`);
+  const verdict = await judge(road.topic, load);
+  assertIntact(verdict);
+  const { records, duplicates } = verdict;
+  const remark = `slowest takeover ${slowest.toFixed(0)} ms of ${TAKEN_WITHIN_MS}`;
+  return { rounds, valid: rounds, records, duplicates, lost: 0, remark };
+}
