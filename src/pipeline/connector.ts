@@ -67,6 +67,8 @@ export class Connector {
   #sink: MessageSink | undefined;
   #coordinator: LeaseCoordinator | undefined;
   #loops: Promise<void>[] = [];
+  /** The first failure is told; what follows from it is not. */
+  #toldFailure = false;
 
   constructor(parts: ConnectorParts, options: ConnectorOptions) {
     this.#parts = parts;
@@ -96,7 +98,9 @@ export class Connector {
   async start(): Promise<void> {
     this.#starting ??= this.#open();
     try {
-      await this.#starting;
+      // A step that hangs does not outlive the connector.
+      const ended = await Promise.race([this.#starting, this.finished]);
+      if (ended?.error !== undefined) throw ended.error;
     } catch (thrown) {
       if (this.#ending !== undefined) { // stopped, or failed elsewhere, while starting
         const result = await this.#ending;
@@ -143,6 +147,7 @@ export class Connector {
     const { streamName, until } = this.#options;
     const scope: StartScope = { clock, log, signal: this.#stopping.signal, onThrottle: this.#onThrottle };
     const hooks = this.#hooks = await this.#parts.openHooks(this.#stopNow.signal);
+    scope.signal.throwIfAborted();
     const kinesis = this.#kinesis = await this.#parts.openKinesis(this.#onThrottle);
     const stream = await withPatience(() => kinesis.describe(scope.signal), scope);
     const store = this.#store = await this.#parts.openLeaseStore();
@@ -204,9 +209,14 @@ export class Connector {
     if (this.#stopping.signal.aborted) return; // releaseAll() gives it up
     const consumer = new ShardConsumer(held, this.#consumerParts());
     const over = new AbortController();
-    const done = consumer.run()
-      .then((end) => this.#ended(consumer, end), (error) => this.#failedIn(consumer, error))
-      .finally(() => over.abort());
+    const done = consumer.run().then((end) => {
+      this.#ended(consumer, end);
+      // What of a shard that has reached --until is still in flight is checkpointed while others go on.
+      if (end !== "until") over.abort();
+    }, (error) => {
+      this.#failedIn(consumer, error);
+      over.abort();
+    });
     this.#running.set(held.shardId, { consumer, done });
     this.#loop(() => this.#checkpointRegularly(consumer, AbortSignal.any([over.signal, held.lost])));
   }
@@ -303,7 +313,12 @@ export class Connector {
   }
 
   #fail(error: ConnectorError): void {
-    void this.#end("error", error);
+    if (this.#ending === undefined) {
+      void this.#end("error", error);
+    } else if (!this.#toldFailure) { // why a stop leaves something undrained
+      this.#toldFailure = true;
+      this.#parts.log.error(`while stopping: ${error.message}`, { code: error.code, error });
+    }
   }
 
   #end(reason: string, error: ConnectorError | undefined): Promise<ConnectorResult> {
@@ -317,18 +332,23 @@ export class Connector {
 
   async #shutDown(reason: string, error: ConnectorError | undefined): Promise<ConnectorResult> {
     const { clock, log } = this.#parts;
+    const { shutdownTimeoutMs } = this.#options;
     this.#state = "stopping";
     this.#stopping.abort();
+    const over = new AbortController();
+    const deadline = clock.sleep(shutdownTimeoutMs, over.signal).then(() => this.#stopNow.abort());
     if (error !== undefined) {
+      this.#toldFailure = true;
       log.error(error.message, { code: error.code, error });
       this.#events.emit("error", error);
       await this.#hooks?.error({ error, shardId: error.where.shardId });
     }
-    await this.#starting?.catch(() => {}); // start() tells it
+    const started = this.#starting?.catch(() => {}); // start() tells it
+    await Promise.race([started, clock.sleep(shutdownTimeoutMs, this.#stopNow.signal)]);
     const undrained = await drainAndRelease({
       clock,
       log,
-      shutdownTimeoutMs: this.#options.shutdownTimeoutMs,
+      shutdownTimeoutMs,
       failed: error !== undefined,
       running: [...this.#running.values()],
       sink: this.#sink,
@@ -342,6 +362,8 @@ export class Connector {
         log.warn(`closing failed: ${toConnectorError(failure).message}`)
       );
     }
+    over.abort();
+    await deadline;
     log.info(`stopped (${reason})`, undrained.length > 0 ? { undrained } : {});
     return { reason, error, undrained };
   }

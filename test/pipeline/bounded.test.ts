@@ -87,6 +87,23 @@ test("until: a run goes on through closed shards to their children, and ends whe
   assert.deepEqual((await row("c2"))?.checkpoint, sentinel("TRIM_HORIZON"));
 });
 
+test("until: what a shard past the time has finished is checkpointed while other shards go on", async () => {
+  const shards = [shard("shard-0"), shard("shard-1")];
+  const { connector, clock, source, sink, row } = world({ until: UNTIL, shards });
+  await connector.start();
+  await clock.advance(0);
+  source.give("shard-0", page([before(10), after(11)]));
+  await clock.advance(1_500);
+  assert.deepEqual((await row("shard-0"))?.checkpoint, sentinel("TRIM_HORIZON"));
+  sink.acknowledge();
+  await clock.advance(1_500);
+  assert.deepEqual((await row("shard-0"))?.checkpoint, { sequenceNumber: "10", subSequenceNumber: 0 });
+  assert.equal(connector.status().state, "running");
+  source.give("shard-1", page([after(12)]));
+  await clock.advance(5_000);
+  assert.equal((await connector.finished).reason, "until");
+});
+
 test("until: a live owner of any lease is a refusal that says who, a dead one's rows are taken", async () => {
   const live = world({ shards: [shard("shard-0")] });
   await live.connector.start();

@@ -217,6 +217,23 @@ test("G7 never silent: a message that Pulsar refuses for good stops the connecto
   assert.deepEqual((await row("shard-0"))?.checkpoint, digits("10"), "what is finished is stored");
 });
 
+test("G7 never silent: a message that Pulsar refuses while a stop waits for receipts is said once", async () => {
+  const { connector, clock, source, sink, log } = world();
+  await connector.start();
+  await clock.advance(0);
+  source.give("shard-0", page([record(10), record(11)]));
+  await clock.advance(10);
+  const stopping = connector.stop();
+  await clock.advance(10);
+  const refusal = new ConnectorError("the topic was terminated", { code: "PULSAR_TOPIC_TERMINATED" });
+  for (const sent of [...sink.unacknowledged]) sink.refuse(sent, refusal);
+  await clock.advance(30_000);
+  assert.deepEqual((await stopping).undrained, ["shard-0"]);
+  const [said, ...more] = log.messages("error");
+  assert.match(said!, /while stopping: .*shard-0.*the topic was terminated/);
+  assert.deepEqual(more, []);
+});
+
 test("G7 never silent: a failing hook stops the connector, tells onError once, and stores what is finished", async () => {
   const told: string[] = [];
   const { connector, clock, source, sink, row } = world({
