@@ -19,7 +19,7 @@ import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
 import { drainAndRelease } from "./shutdown.ts";
-import { type ConnectorStatus, statusLine } from "./status.ts";
+import { type ConnectorStatus, statusLine, totalsLine } from "./status.ts";
 import { createTotals, type Totals } from "./totals.ts";
 import { unfinishedUntil } from "./until.ts";
 
@@ -193,7 +193,8 @@ export class Connector {
     await hooks.start({ streamName });
     scope.signal.throwIfAborted();
     this.#state = "running";
-    log.info(`copying stream ${streamName} to ${this.#options.topic}`, { table: tableName });
+    const end = until === undefined ? "" : ` until ${new Date(until).toISOString()}`;
+    log.info(`copying stream ${streamName} to ${this.#options.topic}${end}`, { table: tableName });
     coordinator.start();
     this.#loop(() => this.#reportStatus());
     if (until !== undefined) this.#loop(() => this.#watchUntil());
@@ -364,7 +365,14 @@ export class Connector {
     }
     over.abort();
     await deadline;
-    log.info(`stopped (${reason})`, undrained.length > 0 ? { undrained } : {});
+    if (undrained.length > 0) {
+      const shards = undrained.join(", ");
+      log.warn(
+        `not everything of ${shards} was acknowledged and checkpointed in time; the next start reads it again`,
+        { undrained },
+      );
+    }
+    log.info(`stopped (${reason}): ${totalsLine(this.status())}`);
     return { reason, error, undrained };
   }
 }

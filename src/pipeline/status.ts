@@ -63,9 +63,16 @@ export function statusLine(
     `${now.shards.length} shards${waiting > 0 ? ` (${waiting} wait for their parents)` : ""}`,
     lag === undefined ? "nothing read yet" : lag === 0 ? "caught up" : `${duration(lag)} behind`,
     `${now.pendingMessages} in flight`,
-    `${now.records} records in all`,
-    ...now.dropped > 0 ? [`${now.dropped} dropped by hooks`] : [],
-    ...now.throttles > 0 ? [`${now.throttles} throttles`] : [],
+    totalsLine(now),
+  ].join(", ");
+}
+
+/** What was done since the start, in words. */
+export function totalsLine({ records, dropped, throttles }: ConnectorStatus): string {
+  return [
+    `${records} records in all`,
+    ...dropped > 0 ? [`${dropped} dropped by hooks`] : [],
+    ...throttles > 0 ? [`${throttles} throttles`] : [],
   ].join(", ");
 }
 
