@@ -98,7 +98,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       const scripts = [];
       for (const [index, hook] of config.hooks.entries()) {
         scripts.push(
-          await loadHooks(hook, { key: `hooks[${index}].path`, self: () => Promise.resolve(SELF) }),
+          await loadHooks(hook, { key: `hooks[${index}].path`, self: () => Promise.resolve(SELF), clock }),
         );
       }
       for (const [index, hooks] of inline.entries()) {

@@ -3,6 +3,7 @@
 
 import { stat } from "node:fs/promises";
 import { extname } from "node:path";
+import type { Clock } from "../core/clock.ts";
 import { ConnectorError, messageOf } from "../core/errors.ts";
 import { nearest } from "../core/suggest.ts";
 import { checkHooks, hooksOfModule } from "./check.ts";
@@ -47,6 +48,8 @@ export interface LoadOptions extends ImportOptions {
   readonly key?: string | undefined;
   /** Ready-made hooks by name: modules as {@link importScript} would give. @default none */
   readonly builtins?: Readonly<Record<string, () => Promise<unknown>>> | undefined;
+  /** By which `timeoutMs` is measured for loading too: a top-level `await` may never end. @default no limit */
+  readonly clock?: Clock | undefined;
 }
 
 const EXTENSIONS = [".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"];
@@ -67,12 +70,19 @@ export async function loadHooks(settings: HookSettings, options: LoadOptions = {
       { code: "NOT_YET", where: { key, file: name } },
     );
   }
-  const module = name.startsWith(BUILTIN)
-    ? await loadBuiltin(name, key, options.builtins ?? {})
-    : await loadScript(name, key, options);
-  const checked = await hooksOfModule(module, settings.options).catch((error: unknown) =>
-    fail(name, key, error, "does not start: its default function failed")
-  );
+  const load = async () => {
+    const module = name.startsWith(BUILTIN)
+      ? await loadBuiltin(name, key, options.builtins ?? {})
+      : await loadScript(name, key, options);
+    return await hooksOfModule(module, settings.options).catch((error: unknown) =>
+      fail(name, key, error, "does not start: its default function failed")
+    );
+  };
+  const checked = await inTime(load(), settings.timeoutMs, options.clock) ??
+    {
+      fault:
+        `is not loaded after timeoutMs = ${settings.timeoutMs}: a top-level await, or its default function, waits`,
+    };
   if ("fault" in checked) throw refuse(name, key, checked.fault);
   return { ...settings, name, hooks: checked.hooks, onError };
 }
@@ -93,6 +103,21 @@ export function inlineHooks(
     });
   }
   return { ...HOOK_DEFAULTS, name: "hooks", ...settings, hooks: checked.hooks };
+}
+
+/** What the work gives; undefined when it takes longer. */
+async function inTime<T>(
+  work: Promise<T>,
+  limitMs: number,
+  clock: Clock | undefined,
+): Promise<T | undefined> {
+  if (clock === undefined) return await work;
+  const over = new AbortController();
+  try {
+    return await Promise.race([work, clock.sleep(limitMs, over.signal).then(() => undefined)]);
+  } finally {
+    over.abort();
+  }
 }
 
 function loadBuiltin(

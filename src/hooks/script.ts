@@ -29,7 +29,7 @@ export interface ScriptScope {
   readonly closed: AbortSignal;
 }
 
-/** A hook that took longer than its `timeoutMs`. */
+/** A hook that took longer than its `timeoutMs`, or than the connector's stop may take. */
 export class HookTimeout extends Error {
   override readonly name = "HookTimeout";
 }
@@ -128,13 +128,24 @@ export class Script {
     try {
       const result: unknown = (hooks[name] as (event: unknown, context: unknown) => unknown)
         .call(hooks, event, context);
-      if (isThenable(result)) return await this.wait(result, context, start);
+      if (isThenable(result)) return await this.#orStopped(this.wait(result, context, start));
       const overrun = this.overrun(this.#scope.clock.monotonic() - start);
       if (overrun !== undefined) throw overrun;
       return result;
     } finally {
       CallContext.end(context);
     }
+  }
+
+  /** Its result, unless the connector stops at once before: no hook holds the connector's end. */
+  #orStopped<T>(promise: Promise<T>): Promise<T> {
+    const { signal } = this.#scope;
+    return new Promise((resolve, reject) => {
+      const stop = () => reject(new HookTimeout("it gave no answer before the time for the stop was over"));
+      if (signal.aborted) stop();
+      signal.addEventListener("abort", stop, { once: true });
+      promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+    });
   }
 
   countDropped(): void {

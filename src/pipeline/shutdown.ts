@@ -18,7 +18,7 @@ export interface DrainOptions {
   readonly running: readonly { readonly consumer: ShardConsumer; readonly done: Promise<void> }[];
   readonly sink: MessageSink | undefined;
   readonly coordinator: LeaseCoordinator | undefined;
-  /** Aborted here when the time is over. */
+  /** Aborted by the caller when the time is over, and here when all is done. */
   readonly stopNow: AbortController;
   /** The onStop hooks. */
   readonly onStop: () => Promise<void>;
@@ -31,8 +31,6 @@ const FAILED_DRAIN_MS = 5_000;
 /** Ends it; returns the shards that were not drained or whose last checkpoint could not be stored. */
 export async function drainAndRelease(options: DrainOptions): Promise<string[]> {
   const { clock, log, shutdownTimeoutMs, running, sink, coordinator, stopNow } = options;
-  const over = new AbortController();
-  const deadline = clock.sleep(shutdownTimeoutMs, over.signal).then(() => stopNow.abort());
   const inTime = (work: Promise<unknown>, ms: number): Promise<unknown> =>
     Promise.race([work, clock.sleep(ms, stopNow.signal)]);
 
@@ -61,7 +59,5 @@ export async function drainAndRelease(options: DrainOptions): Promise<string[]> 
   await inTime(Promise.resolve(taking).then(() => coordinator?.releaseAll()), shutdownTimeoutMs);
   await inTime(options.onStop(), shutdownTimeoutMs);
   stopNow.abort();
-  over.abort();
-  await deadline;
   return undrained;
 }

@@ -124,6 +124,15 @@ test("hooks: a slow onCheckpoint is given up after timeoutMs", async () => {
   assert.match(log.messages("error")[0]!, /onCheckpoint.*timeoutMs = 50/);
 });
 
+test("hooks: a hook that never answers is not waited for once the connector stops at once", async () => {
+  const { chain, abort, log } = testChain([{ onCheckpoint: () => new Promise(() => {}) }]);
+  const called = chain.checkpoint(checkpoint);
+  await settle();
+  abort.abort();
+  await called;
+  assert.match(log.messages("error")[0]!, /onCheckpoint of script-1\.ts failed .*time for the stop was over/);
+});
+
 test("hooks: onThrottle may change the delay, the next script sees the changed one", async () => {
   const seen: number[] = [];
   const { chain } = testChain([

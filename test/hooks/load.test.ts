@@ -152,6 +152,24 @@ test("hooks load: a default function that fails is said with its line", async ()
   assert.match(error.message, /does not start: its default function failed: .*\(.*factory-throws\.mjs:2/);
 });
 
+test("hooks load: a script whose loading never ends is given up after timeoutMs", async () => {
+  const { clock } = testChain([]);
+  const waits: [string, LoadOptions][] = [
+    ["a top-level await", { nativeImport: () => new Promise(() => {}) }],
+    ["a default function", { nativeImport: () => Promise.resolve({ default: () => new Promise(() => {}) }) }],
+  ];
+  for (const [what, options] of waits) {
+    let error: ConnectorError | undefined;
+    const failed = failure(load(fixture("throws.ts"), { ...options, clock }, { timeoutMs: 700 }))
+      .then((one) => error = one);
+    await clock.advanceUntil(() => clock.sleeping > 0 || error !== undefined, 5_000);
+    await clock.advance(700);
+    await failed;
+    assert.match(error!.message, /throws\.ts \(hooks\[0\]\.path\) is not loaded after timeoutMs = 700/, what);
+    assert.equal(clock.sleeping, 0);
+  }
+});
+
 test("hooks load: a path that is missing, a folder, or no script is said with its configuration key", async (t) => {
   const script = scriptFolder(t);
   const missing = await failure(load(script("not-there.ts")));

@@ -314,3 +314,25 @@ test("pipeline: checkpoint hooks and events tell position, records, bytes and re
     reason: "stop",
   }]);
 });
+
+for (const hook of ["onStart", "onShardStart", "onRecord", "onCheckpoint", "onStop"] as const) {
+  test(`pipeline: an ${hook} hook that never answers does not hold a stop longer than shutdownTimeoutMs`, async () => {
+    const { connector, clock, source, sink } = world({
+      hooks: { [hook]: () => new Promise(() => {}) },
+      shutdownTimeoutMs: 5_000,
+    });
+    sink.acknowledgeAtOnce = true;
+    source.give("shard-0", page([record(10)]));
+    const started = connector.start();
+    await clock.advance(2_000);
+    let ended = false;
+    const stopped = connector.stop().then((result) => {
+      ended = true;
+      return result;
+    });
+    await clock.advance(5_000);
+    assert.equal(ended, true, "the stop hangs");
+    assert.equal((await stopped).error, undefined);
+    await started;
+  });
+}
