@@ -11,7 +11,7 @@ import { assertIntact, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type Figures, type ProofScope, workerConfig } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
-import { lastRecords, leaseRows, startedShards, until } from "./worker.ts";
+import { copyRest, lastRecords, leaseRows, startedShards, stopWell, until } from "./worker.ts";
 
 const SHARDS = 4;
 const FAILOVER_MS = 1000;
@@ -72,12 +72,9 @@ export async function frozen(scope: ProofScope, { rounds }: { readonly rounds: n
     scope.say?.(`${round + 1}: ${unsent.length} shards had records that no socket had yet`);
 
     await load.stop();
-    sleeper.kill("SIGTERM");
-    assert.equal(await sleeper.exitCode, 0, sleeper.stderr.slice(-4000));
-    other.kill("SIGTERM");
-    assert.equal(await other.exitCode, 0, other.stderr.slice(-4000));
-    const last = road.run("run", await workerConfig(road, "last.toml", settings), "--until", "now");
-    assert.equal(await last.exitCode, 0, `the last run ended badly:\n${last.stderr.slice(-4000)}`);
+    await stopWell(sleeper);
+    await stopWell(other);
+    await copyRest(road, await workerConfig(road, "last.toml", settings));
     const verdict = await judge(road.topic, load);
     assertIntact(verdict);
     records += verdict.records;

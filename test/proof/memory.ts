@@ -11,7 +11,7 @@ import { assertIntact, judge } from "./judge.ts";
 import type { Ledger, LedgerEntry } from "./load.ts";
 import { type Figures, type ProofScope, PROPERTIES } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
-import { until } from "./worker.ts";
+import { copyRest, stopWell, until } from "./worker.ts";
 
 const SHARDS = 32;
 const RECORD_BYTES = 1024 * 1024 - 16; // with its key a record has 1 MiB
@@ -62,12 +62,10 @@ export async function memory(scope: ProofScope, { recordsPerShard }: MemoryOptio
   pulsar.resume();
   await until("everything is read", () => recordsRead() >= ledger.entries.size, 120_000);
   const peak = residentMib(worker.pid, "VmHWM");
-  worker.kill("SIGTERM");
-  assert.equal(await worker.exitCode, 0, worker.stderr.slice(-4000));
+  await stopWell(worker);
   assert.doesNotMatch(worker.stderr, /lost the lease/, "the machine is too slow for this proof");
   // A stop gives up pages that are on their way: the next run reads them.
-  const last = road.run("run", config, "--until", "now");
-  assert.equal(await last.exitCode, 0, `the last run ended badly:\n${last.stderr.slice(-4000)}`);
+  await copyRest(road, config);
   const verdict = await judge(road.topic, ledger, { queueSize: 20 });
   const remark = `resident: ${before} MiB before, at most ${paused} while Pulsar stood, ${peak} in all; ` +
     `${given} MiB read while it stood, then ${reads} reads/s`;

@@ -9,7 +9,7 @@ import type { CliProcess } from "../servers/cli.ts";
 import { assertIntact, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type Figures, type ProofScope, workerConfig } from "./proof.ts";
-import { startedShards, until } from "./worker.ts";
+import { copyRest, startedShards, stopWell, until } from "./worker.ts";
 
 const SHARDS = 4;
 const FAILOVER_MS = 1000;
@@ -47,10 +47,8 @@ export async function takeover(scope: ProofScope, { rounds }: { readonly rounds:
     else pair = [other!, other!];
   }
   await load.stop();
-  pair[0].kill("SIGTERM");
-  assert.equal(await pair[0].exitCode, 0, pair[0].stderr.slice(-4000));
-  const last = road.run("run", config, "--until", "now");
-  assert.equal(await last.exitCode, 0, `the last run ended badly:\n${last.stderr.slice(-4000)}`);
+  await stopWell(pair[0]);
+  await copyRest(road, config);
   const verdict = await judge(road.topic, load);
   assertIntact(verdict);
   const { records, duplicates } = verdict;

@@ -1,6 +1,7 @@
 // The program under test as a worker that says how far it is: its hook script writes a line for what happens, before
 // the next thing can happen, so that a killed worker has said all.
 
+import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { comparePositions, isSequenceNumber, type Position } from "../../src/core/position.ts";
 import { fromItem, type LeaseItem } from "../../src/leases/row.ts";
@@ -58,6 +59,26 @@ export async function until(
 export async function killHard(worker: CliProcess): Promise<void> {
   worker.kill("SIGKILL");
   await worker.exitCode;
+}
+
+/** Waits for a worker's end; fails with its last words unless it ends well and in time. */
+export async function endedWell(worker: CliProcess, timeoutMs = 60_000): Promise<void> {
+  const over = new AbortController();
+  const late = delay(timeoutMs, "still running", { signal: over.signal }).catch(() => "");
+  const code = await Promise.race([worker.exitCode, late]);
+  over.abort();
+  assert.equal(code, 0, worker.stderr.slice(-4000));
+}
+
+/** Asks a worker to stop, and waits for that. */
+export async function stopWell(worker: CliProcess): Promise<void> {
+  worker.kill("SIGTERM");
+  await endedWell(worker);
+}
+
+/** A last run that copies what is left. */
+export async function copyRest(road: Road, configFile: string): Promise<void> {
+  await endedWell(road.run("run", configFile, "--until", "now"));
 }
 
 /** Reads the lease table past all proxies. */
