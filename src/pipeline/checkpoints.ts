@@ -49,7 +49,9 @@ export async function storeCheckpoint(
     if (last || signal.aborted) {
       log.warn(
         `the checkpoint of shard ${target.shardId} could not be stored in table "${options.tableName}" ` +
-          `(${attempt} tries): ${error.message}; the next checkpoint tries again`,
+          `(${
+            attempt === 1 ? "1 try" : `${attempt} tries`
+          }): ${error.message}; the next checkpoint tries again`,
       );
       return "failed";
     }
