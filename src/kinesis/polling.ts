@@ -117,7 +117,7 @@ class PollingReader implements ShardReader {
     const grant = await admit(signal);
     if (grant === undefined) return undefined;
     try {
-      const page = this.#expired ? endOfExpired() : await this.#readPage(grant.maxRecords);
+      const page = this.#expired ? await this.#endOfExpired() : await this.#readPage(grant.maxRecords);
       if (page !== undefined && !signal.aborted) return { page, grant };
     } catch (error) {
       grant.release();
@@ -277,6 +277,12 @@ class PollingReader implements ShardReader {
     return 0;
   }
 
+  /** Its children are younger: what they hold may still be there, and nobody else would give them leases. */
+  async #endOfExpired(): Promise<RecordPage | undefined> {
+    const childShards = await this.#listedChildren();
+    return childShards && { records: [], bytes: 0, millisBehindLatest: 0, shardEnd: { childShards } };
+  }
+
   /** For servers that do not name the children at a shard's end. undefined = aborted. */
   async #listedChildren(): Promise<ChildShard[] | undefined> {
     const { clock } = this.#options;
@@ -296,10 +302,6 @@ class PollingReader implements ShardReader {
     this.#outage.forget(this.#shard.shardId);
     return undefined;
   }
-}
-
-function endOfExpired(): RecordPage {
-  return { records: [], bytes: 0, millisBehindLatest: 0, shardEnd: { childShards: [] } };
 }
 
 function toChild({ shardId, parentShardIds, startingHashKey, endingHashKey }: ChildShard): ChildShard {

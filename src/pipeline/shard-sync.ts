@@ -6,7 +6,9 @@ import type { Lease } from "../leases/store.ts";
 
 /**
  * Shards of a position's listing that need a lease: those that have none, and none of whose ancestors or descendants
- * has one (a shard's children get theirs at its end; parents of a leased shard are finished).
+ * has one (a shard's children get theirs at its end; parents of a leased shard are finished). And the other parents of
+ * merged shards that wait for theirs: closed since a start was killed, they may be in no listing of the position, but
+ * without a lease of each parent the merged shard never gets one (kcl-compat §4.3 and §4.4).
  * @param all every listed shard, for the lineage
  */
 export function shardsWithoutLease(
@@ -23,7 +25,14 @@ export function shardsWithoutLease(
   }
   const below = reach(leased, invert(parentsOf));
   const above = reach(leased, parentsOf);
-  return wanted.filter(({ shardId }) => !below.has(shardId) && !above.has(shardId));
+  const unrelated = (shardId: string): boolean => !below.has(shardId) && !above.has(shardId);
+  const missing = new Set(wanted.map(({ shardId }) => shardId).filter(unrelated));
+  for (const { shardId, parentShardIds } of all) {
+    if (!below.has(shardId) || leased.has(shardId)) continue;
+    for (const parent of parentShardIds) if (unrelated(parent)) missing.add(parent);
+  }
+  const listed = new Map([...all, ...wanted].map((shard) => [shard.shardId, shard]));
+  return [...missing].flatMap((shardId) => listed.get(shardId) ?? []);
 }
 
 /** Shards in waves: each wave's parents are in earlier ones, or not among them. */

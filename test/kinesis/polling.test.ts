@@ -258,6 +258,22 @@ test("polling reader: a shard that is not found ends only when the same stream t
   assert.equal(run.grants.held, run.pages.length);
 });
 
+test("polling reader: a shard that has expired ends with its children that are still listed", async () => {
+  const { api, clock, source } = scripted();
+  api.iterators.push(failure("SHARD_NOT_FOUND"), failure("SHARD_NOT_FOUND"));
+  const child = { ...shard("shard-1"), parentShardIds: ["shard-0"] };
+  const listing = { shards: [child, shard("shard-2")], nextToken: undefined };
+  api.listings.push(listing, listing, listing);
+  const run = new Run(source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "7" })));
+  await clock.advance(5000);
+  assert.equal(run.ended, "shard-end");
+  const ended = run.pages.at(-1)!.page.shardEnd!.childShards;
+  assert.deepEqual(ended.map(({ shardId, parentShardIds }) => [shardId, ...parentShardIds]), [[
+    "shard-1",
+    "shard-0",
+  ]]);
+});
+
 test("polling reader: a shard that is listed after all is read on", async () => {
   const { api, clock, source } = scripted();
   api.pages.push(failure("SHARD_NOT_FOUND"), page([1]));

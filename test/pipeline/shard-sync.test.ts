@@ -43,6 +43,14 @@ test("shard sync: a start that was killed half-way is completed, running lineage
   assert.deepEqual(ids(shardsWithoutLease(openOnly, openOnly, [lease("b", "SHARD_END", ["a"])])), []);
 });
 
+test("shard sync: a parent that was merged away since a start was killed gets its lease, or the merged shard never would", () => {
+  const all = [shard("p"), shard("q"), shard("m", ["p", "q"]), shard("n", ["m"])];
+  const latest = [all[3]!];
+  assert.deepEqual(ids(shardsWithoutLease(latest, all, [lease("p", "LATEST")])), ["q"]);
+  assert.deepEqual(ids(shardsWithoutLease(latest, all, [lease("p", "LATEST"), lease("q", "LATEST")])), []);
+  assert.deepEqual(ids(shardsWithoutLease(latest, all, [lease("m", "5", ["p", "q"])])), [], "q is finished");
+});
+
 test("start position: digits resume AT the number and drop what is done", () => {
   const start = startPosition(lease("a", "50"), { connectLatestOnce: false, startAtTime: undefined });
   assert.deepEqual(start.start, { type: "AT_SEQUENCE_NUMBER", sequenceNumber: "50" });
