@@ -2,7 +2,7 @@
 // last lines before a crash are there.
 
 import process from "node:process";
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
 import pino from "pino";
 import { ConnectorError } from "../core/errors.ts";
 import type { LogFields, Logger } from "../core/log.ts";
@@ -59,7 +59,7 @@ function plain(value: unknown): unknown {
   if (!(value instanceof Error)) return value;
   return {
     ...value instanceof ConnectorError ? { code: value.code } : { name: value.name },
-    message: hideUserInfo(value.message),
+    message: hideUserInfo(stripVTControlCharacters(value.message)), // Deno colours where an import failed
     ...value.cause === undefined ? {} : { cause: plain(value.cause) },
   };
 }

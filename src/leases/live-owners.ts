@@ -3,6 +3,7 @@
 
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import { ownerOf } from "./lease.ts";
 import { type Observations, observe } from "./observation.ts";
 import type { LeaseStore } from "./store.ts";
@@ -12,6 +13,8 @@ export interface LiveOwnersOptions {
   readonly store: LeaseStore;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Told why it takes a while. @default nobody */
+  readonly log?: Logger | undefined;
   /** How long to look: one failover time. Milliseconds. */
   readonly observeMs: number;
 }
@@ -23,18 +26,28 @@ const LOOK_EVERY_MS = 500;
  * no row has an owner. An aborted signal ends it with what was seen. Rejects with ConnectorError, retryable ones too.
  */
 export async function liveOwners(options: LiveOwnersOptions): Promise<ReadonlyMap<string, string>> {
-  const { store, clock, signal, observeMs } = options;
+  const { store, clock, signal, observeMs, log } = options;
   const alive = new Map<string, string>();
   const end = clock.monotonic() + observeMs;
   let seen: Observations = new Map();
+  let told = false;
   while (!signal.aborted) {
     const { leases } = await store.scan({ signal });
     const { observations, renewed } = observe(seen, leases, clock.monotonic());
     seen = observations;
     for (const lease of renewed) alive.set(ownerOf(lease)!, lease.leaseKey);
-    const nobody = leases.every((lease) => ownerOf(lease) === undefined);
+    const owners = new Set(leases.flatMap((lease) => ownerOf(lease) ?? []));
+    if (!told && owners.size > 0) {
+      told = true;
+      log?.info(
+        `the lease table "${store.tableName}" names ${
+          [...owners].map((owner) => `"${owner}"`).join(", ")
+        } as owner; ` +
+          `looking for up to ${Math.ceil(observeMs / 1000)} s whether it is alive`,
+      );
+    }
     const left = end - clock.monotonic();
-    if (alive.size > 0 || nobody || left <= 0) break;
+    if (alive.size > 0 || owners.size === 0 || left <= 0) break;
     await clock.sleep(Math.min(LOOK_EVERY_MS, left), signal);
   }
   return alive;

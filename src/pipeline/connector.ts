@@ -3,6 +3,7 @@
 
 import { setMaxListeners } from "node:events";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { LogFields } from "../core/log.ts";
 import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
 import { LeaseCoordinator } from "../leases/coordinator.ts";
@@ -158,7 +159,7 @@ export class Connector {
     );
     if (until !== undefined) {
       await withPatience(
-        () => refuseLiveOwners({ store, clock, signal: scope.signal, observeMs: failoverTimeMs }),
+        () => refuseLiveOwners({ store, ...scope, observeMs: failoverTimeMs }),
         scope,
       );
     }
@@ -318,7 +319,7 @@ export class Connector {
       void this.#end("error", error);
     } else if (!this.#toldFailure) { // why a stop leaves something undrained
       this.#toldFailure = true;
-      this.#parts.log.error(`while stopping: ${error.message}`, { code: error.code, error });
+      this.#parts.log.error(`while stopping: ${error.message}`, errorFields(error));
     }
   }
 
@@ -340,7 +341,7 @@ export class Connector {
     const deadline = clock.sleep(shutdownTimeoutMs, over.signal).then(() => this.#stopNow.abort());
     if (error !== undefined) {
       this.#toldFailure = true;
-      log.error(error.message, { code: error.code, error });
+      log.error(error.message, errorFields(error));
       this.#events.emit("error", error);
       await this.#hooks?.error({ error, shardId: error.where.shardId });
     }
@@ -375,4 +376,9 @@ export class Connector {
     log.info(`stopped (${reason}): ${totalsLine(this.status())}`);
     return { reason, error, undrained };
   }
+}
+
+/** Beside an error's own words: what programs look for, and what it came from. */
+function errorFields({ code, cause }: ConnectorError): LogFields {
+  return cause === undefined ? { code } : { code, cause };
 }
