@@ -125,6 +125,7 @@ export class ShardConsumer {
     });
     this.#resumeAfter = resumeAfter;
     let started: Promise<void> | undefined;
+    let startFailure: { readonly error: unknown } | undefined;
     const reader = this.#parts.source.open({
       shardId: this.shardId,
       start,
@@ -133,7 +134,10 @@ export class ShardConsumer {
       onConnected: () => {
         if (this.#state === "starting") this.#state = "processing";
         started = this.#announceStart(from);
-        started.catch(() => this.stop()); // the publisher awaits it and fails with it
+        started.catch((error) => {
+          startFailure = { error };
+          this.stop();
+        });
       },
     });
     const reading = this.#read(reader).finally(() => this.#pages.close());
@@ -147,6 +151,7 @@ export class ShardConsumer {
     }
     if (read.status === "rejected") throw read.reason;
     if (published.status === "rejected") throw published.reason;
+    if (startFailure !== undefined) throw startFailure.error; // before the publisher had a page to wait with
     return published.value;
   }
 

@@ -36,6 +36,8 @@ export class ShardDelivery implements Delivery {
    * False = the lease is lost or the signal aborted: the record was not handed on.
    */
   handOn(record: UserRecord, outcome: HookOutcome, signal: AbortSignal): boolean | Promise<boolean> {
+    // Nothing joins what was abandoned: it would hold its budget for ever, and a dropped record would pass it by.
+    if (signal.aborted) return false;
     if (outcome === null) {
       this.#inFlight.add(record.sequenceNumber, record.subSequenceNumber, record.data.length, 0);
       return true;
