@@ -29,6 +29,8 @@ export interface PageSizes {
   /** Bytes of the last page that had records, undefined before it. */
   bytes?: number;
   recordBytes?: number;
+  /** It was read to its tip: the next read brings at most what arrives meanwhile (a shard takes 1 MB a second). */
+  caughtUp?: boolean;
 }
 
 interface Waiter {
@@ -130,7 +132,7 @@ export class ReadBudget {
 /** What to reserve for a shard's next page: twice its last one, within bounds, and at least one record. */
 function reservation(sizes: PageSizes): { bytes: number; maxRecords: number } {
   if (sizes.bytes === undefined || sizes.recordBytes === undefined) {
-    return { bytes: LARGEST_PAGE_BYTES, maxRecords: FIRST_PAGE_RECORDS };
+    return { bytes: sizes.caughtUp ? PAGE_BYTES : LARGEST_PAGE_BYTES, maxRecords: FIRST_PAGE_RECORDS };
   }
   const wanted = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), PAGE_BYTES);
   const fitting = Math.floor(wanted / Math.max(sizes.recordBytes, 1));

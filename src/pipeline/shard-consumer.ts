@@ -176,6 +176,7 @@ export class ShardConsumer {
         this.#sizes.bytes = page.bytes;
         this.#sizes.recordBytes = page.bytes / page.records.length;
       }
+      this.#sizes.caughtUp = page.millisBehindLatest === 0;
       this.#pages.push({ page, askedAt });
       if (page.shardEnd !== undefined) return;
     }

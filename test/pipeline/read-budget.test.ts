@@ -23,6 +23,14 @@ test("read budget: an unknown shard reserves the service's largest page", async 
   assert.equal(await isSettled(budget.admit({}, signal)), false);
 });
 
+test("read budget: an idle shard at its tip reserves what a second can bring, so that many are polled at once", async () => {
+  const budget = budgetOf(64 * MiB);
+  for (let i = 0; i < 64; i++) {
+    assert.equal((await budget.admit({ caughtUp: true }, signal))?.maxRecords, 1_000);
+  }
+  assert.equal(budget.bytes, 64 * MiB);
+});
+
 test("read budget: a known shard may ask for the records that fit twice its last page", async () => {
   const grant = await budgetOf(64 * MiB).admit(known, signal);
   assert.equal(grant?.maxRecords, 1024);
