@@ -2,7 +2,7 @@
 // everything in order. Whatever fails anywhere comes here and ends it (G7); no loop is left without an owner.
 
 import { setMaxListeners } from "node:events";
-import { type ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
 import type { LogFields } from "../core/log.ts";
 import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
@@ -324,7 +324,11 @@ export class Connector {
   }
 
   #end(reason: string, error: ConnectorError | undefined): Promise<ConnectorResult> {
-    this.#ending ??= this.#shutDown(reason, error).then((result) => {
+    this.#ending ??= this.#shutDown(reason, error).catch((thrown): ConnectorResult => {
+      const failure = toConnectorError(thrown);
+      this.#parts.log.error(`the stop failed: ${failure.message}`, errorFields(failure));
+      return { reason: "error", error: error ?? failure, undrained: [...this.#running.keys()] };
+    }).then((result) => {
       this.#state = "stopped";
       this.#resolveFinished(result);
       return result;
@@ -342,7 +346,11 @@ export class Connector {
     if (error !== undefined) {
       this.#toldFailure = true;
       log.error(error.message, errorFields(error));
-      this.#events.emit("error", error);
+      try {
+        this.#events.emit("error", error);
+      } catch (thrown) { // the embedding program's; what is finished is stored all the same
+        log.error(`a listener of "error" failed: ${messageOf(thrown)}`, { cause: thrown });
+      }
       await this.#hooks?.error({ error, shardId: error.where.shardId });
     }
     const started = this.#starting?.catch(() => {}); // start() tells it

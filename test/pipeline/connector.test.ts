@@ -315,6 +315,28 @@ test("pipeline: checkpoint hooks and events tell position, records, bytes and re
   }]);
 });
 
+test("pipeline: listeners that throw stop the connector, and what is finished is stored", async () => {
+  const { connector, clock, source, sink, row, log } = world();
+  sink.acknowledgeAtOnce = true;
+  connector.on("checkpoint", () => {
+    throw new Error("no room for events");
+  });
+  connector.on("error", () => {
+    throw new Error("nor for errors");
+  });
+  await connector.start();
+  await clock.advance(0);
+  source.give("shard-0", page([record(10)]));
+  await clock.advance(1_500);
+  await clock.advance(30_000);
+  const { error } = await connector.finished;
+  assert.match(error!.message, /no room for events/);
+  assert.match(log.messages("error").join(), /a listener of "error" failed: nor for errors/);
+  const lease = await row("shard-0");
+  assert.deepEqual(lease?.checkpoint, { sequenceNumber: "10", subSequenceNumber: 0 });
+  assert.equal(lease?.leaseOwner, undefined, "the lease is given up");
+});
+
 for (const hook of ["onStart", "onShardStart", "onRecord", "onCheckpoint", "onStop"] as const) {
   test(`pipeline: an ${hook} hook that never answers does not hold a stop longer than shutdownTimeoutMs`, async () => {
     const { connector, clock, source, sink } = world({
