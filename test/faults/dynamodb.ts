@@ -38,8 +38,8 @@ export interface Refusal {
 export interface FaultyDynamoDb {
   readonly url: string;
   readonly calls: DynamoDbCall[];
-  /** Decides about each call. @default passes all on */
-  refuse: (call: Omit<DynamoDbCall, "refused">) => Refusal | undefined;
+  /** Decides about each call; "hang" never answers. @default passes all on */
+  refuse: (call: Omit<DynamoDbCall, "refused">) => Refusal | "hang" | undefined;
 }
 
 /** Starts one, with an empty dynalite behind it; both end with the test. */
@@ -57,6 +57,7 @@ export async function startFaultyDynamoDb(t: TestContext): Promise<FaultyDynamoD
       const call = readCall(incoming.headers, body.toString());
       const refusal = dynamoDb.refuse(call);
       dynamoDb.calls.push({ ...call, refused: refusal !== undefined });
+      if (refusal === "hang") return;
       const refuse = ({ type, message = `${type} by the test`, status }: Refusal): void => {
         answer.writeHead(status ?? (type === "InternalServerError" ? 500 : 400), {
           "content-type": "application/x-amz-json-1.0",

@@ -218,6 +218,24 @@ test("faults leases: DynamoDB that answers nothing but errors is asked for a min
   });
 });
 
+test("faults leases: DynamoDB that never answers is given up after a minute; a stop need not wait for it", async (t) => {
+  const { dynamoDb, world, table } = await leaseWorld(t);
+  dynamoDb.refuse = () => "hang";
+  assertWords(await world.run({}, { clock: fastClock(60) }).failure(), {
+    code: "AWS_UNAVAILABLE",
+    exit: 1,
+    words: [
+      /^gave up the start after 60 s/,
+      `DynamoDB DescribeTable on table "${table}"`,
+      "no answer within 10000 ms",
+    ],
+  });
+  const run = world.run({ shutdownTimeoutMs: 500 });
+  const asked = dynamoDb.calls.length;
+  await until(() => dynamoDb.calls.length > asked, "a call");
+  await run.stop();
+});
+
 test("faults leases: credentials that DynamoDB refuses are said without what its answer quotes", async (t) => {
   const { dynamoDb, world, table } = await leaseWorld(t);
   dynamoDb.refuse = () => ({

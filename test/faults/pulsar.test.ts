@@ -177,6 +177,41 @@ test("faults pulsar: garbage from a broker in the middle makes a new connection,
   await run.stop();
 });
 
+test("faults pulsar: a stop while the start waits for its broker ends it soon", async (t) => {
+  const world = await faultWorld(t);
+  await world.broker.close();
+  const run = world.run();
+  await until(() => run.log.messages("warn").some((line) => line.includes("asking again")), "a first try");
+  await run.stop();
+  await run.running; // a start that was stopped has not failed
+});
+
+const LATER = [
+  ["accept us", "CONNECT", "AuthenticationError", "Check [pulsar].auth"],
+  ["let us produce", "PRODUCER", "AuthorizationError", "--actions produce"],
+] as const;
+for (const [what, command, error, advice] of LATER) {
+  test(`faults pulsar: a broker that comes back and does not ${what} any more stops it, and nothing is lost`, async (t) => {
+    const world = await faultWorld(t);
+    world.put(2);
+    const run = world.run({ shutdownTimeoutMs: 500 });
+    await world.arrived(2);
+    await until(() => run.checkpoints.length > 0, "a checkpoint");
+    await world.broker.close();
+    world.broker.inject({ command, times: Infinity, error, message: "the token was revoked" });
+    world.put(2, "later");
+    await until(() => run.connector.status().records === 4, "records on their way");
+    await world.broker.reopen();
+    assertWords(await run.failure(), {
+      code: "PULSAR_NOT_AUTHORIZED",
+      exit: 1,
+      words: [`answered ${error} to ${command}`, "the token was revoked", advice],
+    });
+    const second = world.kinesis.records(world.streamName)[1]!.sequenceNumber;
+    assert.equal(run.checkpoints.at(-1)?.sequenceNumber, second);
+  });
+}
+
 const FOR_GOOD = [
   ["NotAllowedError", "PULSAR_REFUSED", "policies do not allow it", "Check the topic's policies"],
   ["TopicTerminatedError", "PULSAR_TOPIC_TERMINATED", "Topic was terminated", "choose another topic"],
