@@ -32,5 +32,5 @@ test(
 test("e2e sharing: a hook that blocks longer than the failover time publishes and checkpoints nothing", {
   skip,
 }, async (t) => {
-  await busyHook(t, { loopMs: 3_000, failoverTimeMs: 2_000 });
+  await busyHook(t, { loopMs: 4_000, failoverTimeMs: 2_000 });
 });

@@ -69,7 +69,8 @@ export async function busyHook(scope: ProofScope, { loopMs, failoverTimeMs }: Bu
   const writes = dynamoDb.calls.filter(({ at, operation }) =>
     at >= busyAt + SETTLED_MS && operation === "UpdateItem"
   );
-  const stored = writes.filter(({ checkpoint, status }) => checkpoint !== undefined || status === 200);
+  // One that was being made may still go out: its condition fails.
+  const stored = writes.filter(({ status }) => status === 200);
   assert.deepEqual(stored, [], "it wrote to a row that is not its own any more");
   await busy.waitFor(/lost the lease of shard/);
 

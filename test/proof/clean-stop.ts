@@ -16,8 +16,9 @@ export async function cleanStop(
 ): Promise<Figures> {
   const road = await layRoad(scope, { shards: 4, runtime: scope.runtime });
   const rows = await leaseRows(scope, road);
-  // An interval that does not come: all that is stored is stored by the stop.
-  const config = await workerConfig(road, "worker.toml", { checkpointInterval: 60_000 });
+  // An interval that does not come: all that is stored is stored by the stop. Nor may a busy machine cost a lease.
+  const settings = { checkpointInterval: 60_000, failoverTimeMs: 10_000 };
+  const config = await workerConfig(road, "worker.toml", settings);
   const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
   load.start();
   scope.after(() => load.stop());

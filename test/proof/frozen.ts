@@ -63,7 +63,8 @@ export async function frozen(scope: ProofScope, { rounds }: { readonly rounds: n
     const late = pulsar.sent.filter(({ at }) => at >= wokenAt);
     assert.deepEqual(late.slice(0, 5), [], `${late.length} messages were sent after the worker woke`);
     const writes = dynamoDb.calls.filter(({ at, operation }) => at >= wokenAt && operation === "UpdateItem");
-    const stored = writes.filter(({ checkpoint, status }) => checkpoint !== undefined || status === 200);
+    // One that was being made may still go out: its condition fails.
+    const stored = writes.filter(({ status }) => status === 200);
     assert.deepEqual(stored, [], "it wrote to a row that is not its own any more");
     const owners = new Set((await rows.read()).map(({ leaseOwner }) => leaseOwner));
     assert.equal(owners.size, 1, "all leases belong to the other worker");

@@ -24,7 +24,7 @@ const PROOFS: Readonly<Record<string, Proof>> = {
   "busy-hook": (scope, short) =>
     busyHook(
       scope,
-      short ? { loopMs: 3_000, failoverTimeMs: 2_000 } : { loopMs: 15_000, failoverTimeMs: 10_000 },
+      short ? { loopMs: 4_000, failoverTimeMs: 2_000 } : { loopMs: 15_000, failoverTimeMs: 10_000 },
     ),
   memory: (scope, short) => memory(scope, { recordsPerShard: short ? 6 : 16 }),
 };
