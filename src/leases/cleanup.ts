@@ -5,7 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { toConnectorError } from "../core/errors.ts";
 import { type Logger, silentLogger } from "../core/log.ts";
 import type { HeldLease } from "./held-lease.ts";
-import { reasonToKeep } from "./lease.ts";
+import { childrenByParent, reasonToKeep } from "./lease.ts";
 import { checkClientVersion } from "./preflight.ts";
 import type { Retry } from "./retry.ts";
 import type { Lease, LeaseStore } from "./store.ts";
@@ -61,8 +61,9 @@ export class Cleanup {
     const candidates = [...this.#finished].filter(([, since]) => since <= due);
     if (candidates.length === 0) return;
     const rows = new Map(this.#options.leases().map((row) => [row.leaseKey, row]));
+    const children = childrenByParent(rows.values()); // once: there may be thousands of both
     for (const [held] of candidates) {
-      const reason = reasonToKeep(held.lease, rows);
+      const reason = reasonToKeep(held.lease, rows, children);
       if (reason === undefined) await this.#delete(held, signal);
       else log.debug(`the lease of finished shard ${held.shardId} stays: ${reason}`);
     }

@@ -11,7 +11,7 @@ import { leasesToTake } from "./balance.ts";
 import { Bell } from "./bell.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
 import { Cleanup } from "./cleanup.ts";
-import { type StreamIdentity, unfinishedParents } from "./lease.ts";
+import { isFinished, type StreamIdentity, unfinishedParents } from "./lease.ts";
 import { childLeases } from "./new-leases.ts";
 import { expiresAt, type Observations, observe } from "./observation.ts";
 import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
@@ -54,8 +54,8 @@ export class LeaseCoordinator {
   readonly #renewals: RenewalLoop;
   /** Rings when something is worth a scan. */
   readonly #scanBell: Bell;
-  /** Rings when rows were scanned or a shard was finished: parents may be done. */
-  readonly #newsBell: Bell;
+  /** Who waits for which parent. Thousands may wait after a reshard: each is woken for its own parents only. */
+  readonly #waitingFor = new Map<string, Set<Bell>>();
   readonly #held = new Map<string, HeldLease>();
   readonly #cleanup: Cleanup;
   readonly #stopTaking = new AbortController();
@@ -78,7 +78,6 @@ export class LeaseCoordinator {
     this.#times = leaseTimes(options.failoverTimeMs);
     this.#retry = new Retry(options);
     this.#scanBell = new Bell(options.clock);
-    this.#newsBell = new Bell(options.clock);
     this.#renewals = new RenewalLoop({
       clock: options.clock,
       renewEveryMs: this.#times.renewEveryMs,
@@ -197,9 +196,26 @@ export class LeaseCoordinator {
    * ConnectorError that is not retryable.
    */
   async waitForParents(held: HeldLease): Promise<boolean> {
+    const bell = new Bell(this.#options.clock);
+    for (const parent of held.lease.parentShardIds) {
+      const waiting = this.#waitingFor.get(parent);
+      if (waiting === undefined) this.#waitingFor.set(parent, new Set([bell]));
+      else waiting.add(bell);
+    }
+    try {
+      return await this.#parentsFinished(held, bell);
+    } finally {
+      for (const parent of held.lease.parentShardIds) {
+        const waiting = this.#waitingFor.get(parent);
+        if (waiting?.delete(bell) && waiting.size === 0) this.#waitingFor.delete(parent);
+      }
+    }
+  }
+
+  async #parentsFinished(held: HeldLease, bell: Bell): Promise<boolean> {
     const stop = this.#stopTaking.signal;
     while (held.isAlive() && !stop.aborted) {
-      const version = this.#newsBell.version;
+      const { version } = bell;
       if (unfinishedParents(held.lease, (id) => this.#row(id)).length === 0) {
         const parents = await this.#read(held.lease.parentShardIds, stop);
         if (parents.size > 0) held.hasWaited();
@@ -207,9 +223,16 @@ export class LeaseCoordinator {
           return held.isAlive() && !stop.aborted;
         }
       }
-      await this.#newsBell.wait(version, this.#times.scanEveryMs, stop, held.lost);
+      await bell.wait(version, this.#times.scanEveryMs, stop, held.lost);
     }
     return false;
+  }
+
+  /** Wakes those who wait for a parent that holds them back no more. */
+  #ringFor(parent: string): void {
+    const row = this.#row(parent);
+    if (row !== undefined && !isFinished(row)) return;
+    for (const bell of this.#waitingFor.get(parent) ?? []) bell.ring();
   }
 
   /** Whatever ends a loop, or a callback that nobody waits for, is a fault. */
@@ -243,7 +266,7 @@ export class LeaseCoordinator {
     this.#observations = observations;
     this.#scanned = new Map(scan.leases.map((row) => [row.leaseKey, row]));
     checkJavaFailoverTime(renewed, failoverTimeMs, store.tableName);
-    this.#newsBell.ring();
+    for (const parent of this.#waitingFor.keys()) this.#ringFor(parent);
 
     const view = {
       leases: scan.leases,
@@ -296,7 +319,7 @@ export class LeaseCoordinator {
     },
     finished: (held) => {
       this.#cleanup.add(held);
-      this.#newsBell.ring();
+      this.#ringFor(held.shardId);
       this.wake();
     },
     released: (held) => void this.#forget(held),

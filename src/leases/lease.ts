@@ -39,19 +39,33 @@ export function unfinishedParents(
   });
 }
 
+/** Children by the parents that they name. Made once for many {@link reasonToKeep}. */
+export function childrenByParent(leases: Iterable<Lease>): ReadonlyMap<string, readonly string[]> {
+  const children = new Map<string, string[]>();
+  for (const { leaseKey, parentShardIds } of leases) {
+    for (const parent of parentShardIds) {
+      const siblings = children.get(parent);
+      if (siblings === undefined) children.set(parent, [leaseKey]);
+      else siblings.push(leaseKey);
+    }
+  }
+  return children;
+}
+
 /**
  * Why a finished lease has to stay in the table, or `undefined` if it may be deleted: its children have begun
  * (so nobody needs it to know where they start), and its own parents' leases are gone (kcl-compat §4.6).
  * Children are those it names and those that name it.
  */
-export function reasonToKeep(lease: Lease, leases: ReadonlyMap<string, Lease>): string | undefined {
+export function reasonToKeep(
+  lease: Lease,
+  leases: ReadonlyMap<string, Lease>,
+  naming: ReadonlyMap<string, readonly string[]> = childrenByParent(leases.values()),
+): string | undefined {
   if (!isFinished(lease)) return "it is not at SHARD_END";
   const parent = lease.parentShardIds.find((id) => leases.has(id));
   if (parent !== undefined) return `its parent ${parent} still has a lease`;
-  const children = new Set(lease.childShardIds);
-  for (const other of leases.values()) {
-    if (other.parentShardIds.includes(lease.leaseKey)) children.add(other.leaseKey);
-  }
+  const children = new Set([...lease.childShardIds, ...naming.get(lease.leaseKey) ?? []]);
   if (children.size === 0) return "its children are not known";
   for (const child of children) {
     const row = leases.get(child);

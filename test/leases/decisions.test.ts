@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { sentinel } from "../../src/core/position.ts";
 import type { Shard } from "../../src/core/shard.ts";
 import { leasesToTake } from "../../src/leases/balance.ts";
-import { ownerOf, reasonToKeep, unfinishedParents } from "../../src/leases/lease.ts";
+import { childrenByParent, ownerOf, reasonToKeep, unfinishedParents } from "../../src/leases/lease.ts";
 import { childLeases, hashRangeHole, initialLeases } from "../../src/leases/new-leases.ts";
 import { isAvailable, type Observations, observe } from "../../src/leases/observation.ts";
 import type { Lease } from "../../src/leases/store.ts";
@@ -228,4 +228,6 @@ test("lease decisions: children that a finished row does not name are found by t
   assert.match(reasonToKeep(parent, byKey([parent, child]))!, /still at TRIM_HORIZON/);
   const begun = { ...child, checkpoint: sentinel("LATEST") };
   assert.equal(reasonToKeep(parent, byKey([parent, begun])), undefined);
+  const rows = byKey([parent, child]);
+  assert.match(reasonToKeep(parent, rows, childrenByParent(rows.values()))!, /still at TRIM_HORIZON/);
 });
