@@ -20,6 +20,7 @@ export function summary(config: Config): string {
     ],
     ["hooks", config.hooks.length === 0 ? "none: records are copied as they are" : hooks(config)],
     ["checkpoints", `every ${config.checkpointInterval} ms`],
+    ["metrics", "none are sent to CloudWatch by this version"],
   ];
   return rows.map(([name, value]) => `${name.padEnd(14)}${hideUserInfo(value)}`).join("\n");
 }

@@ -9,6 +9,11 @@ export const FAN_OUT_BY_POLLING =
   "useEnhancedFanOut = true: this version reads by polling instead; enhanced fan-out " +
   "comes with a later one (useEnhancedFanOut = false takes this warning away)";
 
+/** For who gives an endpoint of CloudWatch: Java's default is to send metrics, so files have one. */
+export const CLOUDWATCH_NOT_SENT =
+  'cloudwatchEndpoint is set, but this version sends no CloudWatch metrics yet (metrics.cloudwatch = "none" takes ' +
+  "this warning away)";
+
 /** Lines `file:line:column: key = value: …` of what this version does not do. */
 export function listNotYet(config: Config): string[] {
   const { pulsar, leases, kinesis, metrics, given } = config;
