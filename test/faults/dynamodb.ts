@@ -15,8 +15,6 @@ export interface DynamoDbCall {
   readonly leaseKey: string | undefined;
   /** What an UpdateItem stores as checkpoint: digits or a sentinel. */
   readonly checkpoint: string | undefined;
-  /** The user agent that the server sees. */
-  readonly headers: Readonly<Record<string, unknown>>;
   /** `performance.now()` at its arrival. */
   readonly at: number;
   /** Whether it was refused. */
@@ -25,11 +23,9 @@ export interface DynamoDbCall {
 
 /** An answer in place of DynamoDB's. */
 export interface Refusal {
-  /** AccessDeniedException … */
+  /** AccessDeniedException …; InternalServerError is answered with status 500, all others with 400. */
   readonly type: string;
   readonly message?: string;
-  /** @default 400; 500 for InternalServerError */
-  readonly status?: number;
   /** The write takes effect, only its answer is lost. @default false */
   readonly applied?: boolean;
 }
@@ -54,12 +50,12 @@ export async function startFaultyDynamoDb(t: TestContext): Promise<FaultyDynamoD
     answer.on("error", () => {});
     incoming.on("end", () => {
       const body = Buffer.concat(chunks);
-      const call = readCall(incoming.headers, body.toString());
+      const call = readCall(String(incoming.headers["x-amz-target"]), body.toString());
       const refusal = dynamoDb.refuse(call);
       dynamoDb.calls.push({ ...call, refused: refusal !== undefined });
       if (refusal === "hang") return;
-      const refuse = ({ type, message = `${type} by the test`, status }: Refusal): void => {
-        answer.writeHead(status ?? (type === "InternalServerError" ? 500 : 400), {
+      const refuse = ({ type, message = `${type} by the test` }: Refusal): void => {
+        answer.writeHead(type === "InternalServerError" ? 500 : 400, {
           "content-type": "application/x-amz-json-1.0",
         });
         answer.end(JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${type}`, message }));
@@ -94,10 +90,10 @@ export async function startFaultyDynamoDb(t: TestContext): Promise<FaultyDynamoD
 type Strings = Readonly<Record<string, { readonly S?: string } | undefined>>;
 
 function readCall(
-  headers: Readonly<Record<string, unknown>>,
+  target: string,
   text: string,
 ): Omit<DynamoDbCall, "refused"> {
-  const operation = String(headers["x-amz-target"]).split(".")[1] ?? "";
+  const operation = target.split(".")[1] ?? "";
   const body = JSON.parse(text || "{}") as {
     readonly TableName?: string;
     readonly Key?: Strings;
@@ -109,7 +105,6 @@ function readCall(
     table: body.TableName,
     leaseKey: body.Key?.["leaseKey"]?.S ?? body.Item?.["leaseKey"]?.S,
     checkpoint: operation === "UpdateItem" ? body.ExpressionAttributeValues?.[":checkpoint"]?.S : undefined,
-    headers,
     at: performance.now(),
   };
 }
