@@ -1,6 +1,7 @@
 // One shard under one lease: waits for its parents, reads, runs the hooks, publishes, checkpoints, ends. Two loops
 // with a queue between them, so that the next read goes on while the last page is published.
 
+import { setMaxListeners } from "node:events";
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import { type Checkpoint, type Position, sentinel } from "../core/position.ts";
 import type { RecordPage } from "../core/record.ts";
@@ -64,6 +65,7 @@ export class ShardConsumer {
     this.#lease = lease;
     this.#parts = parts;
     this.#signal = AbortSignal.any([this.#stop.signal, lease.lost]);
+    setMaxListeners(0, this.#signal); // each asynchronous hook call that uses its signal listens
     const { startingHashKey, endingHashKey } = lease.lease;
     this.#range = startingHashKey !== undefined && endingHashKey !== undefined
       ? { startingHashKey, endingHashKey }
