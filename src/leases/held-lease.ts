@@ -165,7 +165,9 @@ export class HeldLease {
         change,
         (row) =>
           comparePositions(row.checkpoint, checkpoint) === 0 && row.startedAt === undefined &&
-          (children === undefined || sameSet(row.childShardIds, children)),
+            (children === undefined || sameSet(row.childShardIds, children)) ||
+          // An unanswered end of the shard has arrived after all: a position is not written over it.
+          isFinished(row) && checkpoint.sequenceNumber !== "SHARD_END",
       );
       return written ? "stored" : "lost";
     });

@@ -3,8 +3,10 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { ConnectorError } from "../../src/core/errors.ts";
+import type { LeaseChange, LeaseStore } from "../../src/leases/store.ts";
 import { Permits } from "../../src/pulsar/permits.ts";
-import { page, record, world } from "./kit.ts";
+import { child, page, record, world } from "./kit.ts";
 
 test("G7 never silent: onShardStart that fails while its shard has no records stops the connector", async () => {
   const { connector, clock } = world({
@@ -41,4 +43,33 @@ test("G6 bounded memory: a lease that is lost while a page waits for room keeps 
   await clock.advance(60_000);
   await stopped;
   assert.equal(connector.status().bufferedBytes, 0);
+});
+
+test("pipeline: a shard's end that was stored without an answer is not taken back by the stop behind it", async () => {
+  const wrapStore = (store: LeaseStore): LeaseStore => {
+    const update = async (leaseKey: string, counter: number, change: LeaseChange) => {
+      const written = await store.update(leaseKey, counter, change);
+      if (change.checkpoint?.sequenceNumber !== "SHARD_END") return written;
+      throw new ConnectorError("no answer in time", { code: "AWS_UNAVAILABLE", retryable: true });
+    };
+    return new Proxy(store, {
+      get(target, name) {
+        if (name === "update") return update;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  };
+  const { connector, clock, source, sink, row } = world({ wrapStore });
+  sink.acknowledgeAtOnce = true;
+  await connector.start();
+  await clock.advance(0);
+  const shardEnd = { childShards: [child("c", ["shard-0"])] };
+  source.give("shard-0", page([record(11)], { shardEnd }));
+  await clock.advance(10);
+  const stopped = connector.stop();
+  await clock.advance(60_000);
+  assert.deepEqual((await stopped).undrained, []);
+  assert.equal((await row("shard-0"))?.checkpoint.sequenceNumber, "SHARD_END");
+  assert.equal((await row("shard-0"))?.leaseOwner, undefined);
 });
