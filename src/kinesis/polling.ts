@@ -47,6 +47,8 @@ const NEW_ITERATOR_AFTER = 5;
 const REFUSED_ITERATORS = 3;
 /** Listings are eventually consistent: a shard is over when two of them, this far apart, lack it. */
 const MISSING_TWICE_MS = 2_000;
+/** A closed shard has children: so often they are looked for, as far apart, before it is finished without. */
+const CHILDREN_TRIES = 30;
 
 /** Reads by polling. `close()` ends all pending reads and leaves the api open. */
 export function createPollingSource(options: PollingOptions): RecordSource {
@@ -144,7 +146,9 @@ class PollingReader implements ShardReader {
       this.#lastReceived = records.at(-1)?.sequenceNumber ?? this.#lastReceived;
       return { records, bytes, millisBehindLatest };
     }
-    const childShards = answer.childShards.length > 0 ? answer.childShards : await this.#listedChildren();
+    const childShards = answer.childShards.length > 0
+      ? answer.childShards
+      : await this.#listedChildren(CHILDREN_TRIES);
     return childShards && { records, bytes, millisBehindLatest, shardEnd: { childShards } };
   }
 
@@ -279,18 +283,21 @@ class PollingReader implements ShardReader {
 
   /** Its children are younger: what they hold may still be there, and nobody else would give them leases. */
   async #endOfExpired(): Promise<RecordPage | undefined> {
-    const childShards = await this.#listedChildren();
+    const childShards = await this.#listedChildren(1);
     return childShards && { records: [], bytes: 0, millisBehindLatest: 0, shardEnd: { childShards } };
   }
 
   /** For servers that do not name the children at a shard's end. undefined = aborted. */
-  async #listedChildren(): Promise<ChildShard[] | undefined> {
-    const { clock } = this.#options;
+  async #listedChildren(tries: number): Promise<ChildShard[] | undefined> {
+    const { clock, log } = this.#options;
     const { shardId, signal } = this.#shard;
-    while (!signal.aborted) {
+    for (let attempt = 1; !signal.aborted; attempt++) {
       try {
         const shards = await listShards(this.#options, undefined, signal);
-        return shards.filter((shard) => shard.parentShardIds.includes(shardId)).map(toChild);
+        const children = shards.filter((shard) => shard.parentShardIds.includes(shardId)).map(toChild);
+        if (children.length > 0 || attempt >= tries) return children;
+        if (attempt === 1) log.warn(`shard ${shardId} is closed, but its children are not listed yet`);
+        await clock.sleep(MISSING_TWICE_MS, signal);
       } catch (error) {
         if (!signal.aborted) await clock.sleep(await this.#recover(error), signal);
       }

@@ -239,6 +239,20 @@ test("polling reader: children that are not named are looked up, however long th
   ]);
 });
 
+test("polling reader: a closed shard does not end without children because a listing lags behind", async () => {
+  const { api, clock, source } = scripted();
+  api.pages.push(page([1], { nextShardIterator: undefined }));
+  api.listings.push({ shards: [shard("shard-0")], nextToken: undefined }, {
+    shards: [shard("shard-0"), shard("shard-1", ["shard-0"])],
+    nextToken: undefined,
+  });
+  const run = new Run(source.open(shardFrom(START)));
+  await clock.advance(5_000);
+  assert.equal(run.ended, "shard-end");
+  const { childShards } = run.pages.at(-1)!.page.shardEnd!;
+  assert.deepEqual(childShards.map(({ shardId }) => shardId), ["shard-1"]);
+});
+
 test("polling reader: a shard that is not found ends only when the same stream twice does not list it", async () => {
   const { api, clock, source } = scripted();
   api.pages.push(page([1]), failure("SHARD_NOT_FOUND"));
