@@ -112,6 +112,7 @@ async function killAt(
   await delay(randomInt(100, 800));
   switch (moment) {
     case "running":
+      await worker.waitFor(/^checkpoint/m, 30_000); // the other moments need one that is older than the kill
       return await killAfter(worker, randomInt(0, 800));
     case "drain":
       worker.kill("SIGTERM");
