@@ -12,7 +12,8 @@ export { loadConfigFile } from "./src/config/mod.ts";
 export type { Config, ConfigInput } from "./src/config/mod.ts";
 export { ConnectorError } from "./src/core/errors.ts";
 export type { ErrorCode, ErrorWhere } from "./src/core/errors.ts";
-export type { Logger } from "./src/core/log.ts";
+export type { LogFields, Logger } from "./src/core/log.ts";
+export type { EncryptionType } from "./src/core/record.ts";
 export { defineHooks } from "./src/hooks/define.ts";
 export type {
   CheckpointEvent,
@@ -22,6 +23,7 @@ export type {
   HookResult,
   Hooks,
   KinesisRecord,
+  MaybePromise,
   MessageData,
   OutgoingMessage,
   ShardEndEvent,

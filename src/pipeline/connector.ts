@@ -4,6 +4,7 @@
 import { setMaxListeners } from "node:events";
 import { type ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
 import type { LogFields } from "../core/log.ts";
+import { untilAborted } from "../core/until-aborted.ts";
 import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
 import { LeaseCoordinator } from "../leases/coordinator.ts";
@@ -204,7 +205,8 @@ export class Connector {
   readonly #onThrottle: OnThrottle = (event) => {
     this.#totals.throttles(event.service, event.operation).add();
     this.#events.emit("throttle", event);
-    return this.#hooks?.throttle(event);
+    const wanted = this.#hooks?.throttle(event);
+    return wanted && untilAborted(wanted, this.#stopping.signal);
   };
 
   #consume(held: HeldLease): void {
@@ -269,7 +271,7 @@ export class Connector {
     for (;;) {
       await this.#parts.clock.sleep(this.#options.checkpointIntervalMs, signal);
       if (signal.aborted) return;
-      await consumer.checkpoint("interval", signal);
+      await consumer.checkpoints.store("interval", signal);
     }
   }
 

@@ -26,6 +26,11 @@ export class PageQueue<T> {
     return this.#items.shift();
   }
 
+  /** What was taken and not worked on is first again. */
+  putBack(item: T): void {
+    this.#items.unshift(item);
+  }
+
   /** Takes out all that wait. */
   clear(): T[] {
     return this.#items.splice(0);

@@ -3,17 +3,17 @@
 
 import { setMaxListeners } from "node:events";
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
-import { type Checkpoint, type Position, sentinel } from "../core/position.ts";
+import type { Position } from "../core/position.ts";
 import type { RecordPage } from "../core/record.ts";
 import { type ChildShard, FULL_HASH_RANGE, type HashKeyRange } from "../core/shard.ts";
-import type { CheckpointEvent } from "../hooks/types.ts";
+import { untilAborted } from "../core/until-aborted.ts";
 import type { ShardReader } from "../kinesis/source.ts";
 import type { HeldLease } from "../leases/held-lease.ts";
-import { storeCheckpoint } from "./checkpoints.ts";
 import { type PageRecords, pageRecords } from "./page-records.ts";
 import { PageQueue } from "./page-queue.ts";
 import type { ConsumerParts } from "./parts.ts";
 import type { PageSizes } from "./read-budget.ts";
+import { ShardCheckpoints } from "./shard-checkpoints.ts";
 import { ShardDelivery } from "./shard-delivery.ts";
 import { startPosition } from "./start-position.ts";
 import type { ShardState, ShardStatus } from "./status.ts";
@@ -42,6 +42,7 @@ const POSTPONED_CHILDREN_MS = 2_000;
 export class ShardConsumer {
   readonly shardId: string;
   readonly delivery: ShardDelivery;
+  readonly checkpoints: ShardCheckpoints;
   readonly #lease: HeldLease;
   readonly #parts: ConsumerParts;
   readonly #pages = new PageQueue<QueuedPage>();
@@ -55,13 +56,11 @@ export class ShardConsumer {
   /** Records at or before it were finished by an earlier run. */
   #resumeAfter: Position | undefined;
   #records = 0;
-  #checkpointing: Promise<unknown> = Promise.resolve();
-  #stored: Position | undefined;
-  #uncheckpointed = { records: 0, bytes: 0 };
 
   constructor(lease: HeldLease, parts: ConsumerParts) {
     this.shardId = lease.shardId;
     this.delivery = new ShardDelivery({ ...parts, lease });
+    this.checkpoints = new ShardCheckpoints(lease, this.delivery, parts);
     this.#lease = lease;
     this.#parts = parts;
     this.#signal = AbortSignal.any([this.#stop.signal, lease.lost]);
@@ -87,19 +86,10 @@ export class ShardConsumer {
     this.#pages.close();
   }
 
-  /** Stores how far everything is finished, unless that is stored already. */
-  checkpoint(reason: "interval" | "stop", signal: AbortSignal): Promise<void> {
-    return this.#oneAtATime(async () => {
-      const position = this.delivery.finished;
-      if (position === undefined || position === this.#stored || this.#lease.isFinished) return;
-      if (await this.#store(position, reason, this.#parts.numRetries, signal)) this.#stored = position;
-    });
-  }
-
   /** Nothing is in flight, and how far it came is stored; or the shard is no longer ours to care for. */
   get isClean(): boolean {
     if (this.#lease.lost.aborted || this.#lease.isFinished) return true;
-    return this.delivery.size === 0 && this.delivery.finished === this.#stored;
+    return this.delivery.size === 0 && this.checkpoints.isUpToDate;
   }
 
   /** Records of the shard are being read or waited for. */
@@ -188,7 +178,11 @@ export class ShardConsumer {
     for (;;) {
       const next = await this.#pages.take();
       if (next === undefined) return this.#interrupted();
-      await started();
+      await untilAborted(started() ?? Promise.resolve(), this.#signal);
+      if (this.#signal.aborted) {
+        this.#pages.putBack(next);
+        return this.#interrupted();
+      }
       const end = await this.#publishPage(next);
       if (end !== undefined) return end;
     }
@@ -228,7 +222,7 @@ export class ShardConsumer {
       const run = hooks.processPage(records, info, this.#signal);
       for (;;) {
         const next = run.next();
-        const outcomes = next instanceof Promise ? await next : next;
+        const outcomes = next instanceof Promise ? await untilAborted(next, this.#signal) : next;
         if (outcomes === undefined) break;
         if (!this.#lease.isAlive()) return false;
         for (const outcome of outcomes) {
@@ -269,13 +263,11 @@ export class ShardConsumer {
     await this.delivery.drained(this.#signal);
     if (this.#signal.aborted) return this.#interrupted();
     const childShardIds = children.map((child) => child.shardId);
-    // A shard's end is tried for as long as we own it: without it the children never start.
-    const stored = await this.#oneAtATime(() =>
-      this.#store(sentinel("SHARD_END"), "shard-end", Infinity, this.#signal, childShardIds)
-    );
+    const stored = await this.checkpoints.storeEnd(childShardIds, this.#signal);
     if (!stored) return this.#interrupted();
     log.info(`shard ${this.shardId} is finished; children: ${childShardIds.join(", ") || "none"}`);
     const event = { streamName, shardId: this.shardId, childShardIds };
+    await this.checkpoints.told();
     await hooks.shardEnd(event);
     events.emit("shardEnd", event);
     return "shard-end";
@@ -283,41 +275,6 @@ export class ShardConsumer {
 
   #interrupted(): ConsumerEnd {
     return this.#lease.isAlive() ? "stopped" : "lost";
-  }
-
-  #oneAtATime<T>(task: () => Promise<T>): Promise<T> {
-    const run = this.#checkpointing.then(task);
-    this.#checkpointing = run.catch(() => {}); // the caller of this task hears of it
-    return run;
-  }
-
-  async #store(
-    checkpoint: Checkpoint,
-    reason: CheckpointEvent["reason"],
-    numRetries: number,
-    signal: AbortSignal,
-    childShardIds?: readonly string[],
-  ): Promise<boolean> {
-    const { streamName, hooks, events, totals } = this.#parts;
-    const counts = this.delivery.takeCounts();
-    this.#uncheckpointed.records += counts.records;
-    this.#uncheckpointed.bytes += counts.bytes;
-    const target = {
-      shardId: this.shardId,
-      checkpoint: (position: Checkpoint) =>
-        this.#lease.checkpoint(position, childShardIds === undefined ? {} : { childShardIds }),
-    };
-    const result = await storeCheckpoint(target, checkpoint, { ...this.#parts, numRetries, signal });
-    if (result !== "stored") {
-      if (result === "failed") totals.failedCheckpoints.add();
-      return false;
-    }
-    totals.checkpoints.add();
-    const event = { streamName, shardId: this.shardId, ...checkpoint, ...this.#uncheckpointed, reason };
-    this.#uncheckpointed = { records: 0, bytes: 0 };
-    await hooks.checkpoint(event);
-    events.emit("checkpoint", event);
-    return true;
   }
 }
 

@@ -42,21 +42,16 @@ export async function drainAndRelease(options: DrainOptions): Promise<string[]> 
     running.map(({ consumer, done }) => done.then(() => consumer.delivery.drained(stopNow.signal))),
   );
   await inTime(drained, options.failed ? Math.min(receipts, FAILED_DRAIN_MS) : receipts);
-  await inTime(
-    Promise.all(
-      running.map(({ consumer }) =>
-        consumer.checkpoint("stop", stopNow.signal).catch((error: unknown) =>
-          log.warn(
-            `the last checkpoint of shard ${consumer.shardId} failed: ${toConnectorError(error).message}`,
-          )
-        )
-      ),
-    ),
-    shutdownTimeoutMs,
+  const stored = running.map(({ consumer: { shardId, checkpoints } }) =>
+    checkpoints.store("stop", stopNow.signal).catch((error: unknown) =>
+      log.warn(`the last checkpoint of shard ${shardId} failed: ${toConnectorError(error).message}`)
+    )
   );
+  await inTime(Promise.all(stored), shutdownTimeoutMs);
   const undrained = running.flatMap(({ consumer }) => consumer.isClean ? [] : [consumer.shardId]);
   for (const { consumer } of running) consumer.delivery.abandon();
   await inTime(Promise.resolve(taking).then(() => coordinator?.releaseAll()), shutdownTimeoutMs);
+  await inTime(Promise.all(running.map(({ consumer }) => consumer.checkpoints.told())), shutdownTimeoutMs);
   await inTime(options.onStop(), shutdownTimeoutMs);
   stopNow.abort();
   return undrained;

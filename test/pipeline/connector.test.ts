@@ -358,3 +358,37 @@ for (const hook of ["onStart", "onShardStart", "onRecord", "onCheckpoint", "onSt
     await started;
   });
 }
+
+test("pipeline: a checkpoint hook that never answers holds up neither the next checkpoint nor the last one", async () => {
+  const { connector, clock, source, sink, row } = world({
+    hooks: { onCheckpoint: () => new Promise(() => {}) },
+  });
+  sink.acknowledgeAtOnce = true;
+  await connector.start();
+  await clock.advance(0);
+  source.give("shard-0", page([record(10)]));
+  await clock.advance(1_500);
+  source.give("shard-0", page([record(11)]));
+  await clock.advance(1_500);
+  assert.deepEqual((await row("shard-0"))?.checkpoint, digits("11"));
+  source.give("shard-0", page([record(12)]));
+  await clock.advance(10);
+  const stopped = connector.stop();
+  await clock.advance(25_000);
+  assert.deepEqual((await stopped).undrained, []);
+  assert.deepEqual((await row("shard-0"))?.checkpoint, digits("12"));
+});
+
+for (const slow of ["onShardStart", "onBatch"] as const) {
+  test(`pipeline: a stop does not wait for an ${slow} that is not done`, async () => {
+    const { connector, clock, source, sink } = world({ hooks: { [slow]: () => new Promise(() => {}) } });
+    await connector.start();
+    await clock.advance(0);
+    source.give("shard-0", page([record(10)]));
+    await clock.advance(100);
+    const stopped = connector.stop();
+    await clock.advance(100);
+    assert.deepEqual(await stopped, { reason: "stop", error: undefined, undrained: [] });
+    assert.deepEqual(sink.texts, []);
+  });
+}

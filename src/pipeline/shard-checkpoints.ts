@@ -1,0 +1,98 @@
+// The checkpoints of one shard: one write at a time, each followed by its hooks and events in order. Hooks are told
+// outside of the writes, so that a slow one holds no checkpoint up.
+
+import { toConnectorError } from "../core/errors.ts";
+import { type Checkpoint, type Position, sentinel } from "../core/position.ts";
+import type { CheckpointEvent } from "../hooks/types.ts";
+import type { HeldLease } from "../leases/held-lease.ts";
+import { storeCheckpoint } from "./checkpoints.ts";
+import type { ConsumerParts } from "./parts.ts";
+import type { ShardDelivery } from "./shard-delivery.ts";
+
+/** Stores how far a shard is finished. */
+export class ShardCheckpoints {
+  readonly #lease: HeldLease;
+  readonly #delivery: ShardDelivery;
+  readonly #parts: ConsumerParts;
+  #writing: Promise<unknown> = Promise.resolve();
+  #telling: Promise<void> = Promise.resolve();
+  #stored: Position | undefined;
+  #untold = { records: 0, bytes: 0 };
+
+  constructor(lease: HeldLease, delivery: ShardDelivery, parts: ConsumerParts) {
+    this.#lease = lease;
+    this.#delivery = delivery;
+    this.#parts = parts;
+  }
+
+  /** Everything that is finished is stored. */
+  get isUpToDate(): boolean {
+    return this.#delivery.finished === this.#stored;
+  }
+
+  /** Stores how far everything is finished, unless that is stored already. Rejects with what no repeating cures. */
+  store(reason: "interval" | "stop", signal: AbortSignal): Promise<void> {
+    return this.#oneAtATime(async () => {
+      const position = this.#delivery.finished;
+      if (position === undefined || position === this.#stored || this.#lease.isFinished) return;
+      if (await this.#write(position, reason, this.#parts.numRetries, signal)) this.#stored = position;
+    });
+  }
+
+  /**
+   * Stores the shard's end, tried for as long as the lease is ours: without it the children never start.
+   * False = the lease is lost or the signal aborted.
+   */
+  storeEnd(childShardIds: readonly string[], signal: AbortSignal): Promise<boolean> {
+    return this.#oneAtATime(() =>
+      this.#write(sentinel("SHARD_END"), "shard-end", Infinity, signal, childShardIds)
+    );
+  }
+
+  /** Resolves when all hooks and listeners have been told of what is stored. */
+  told(): Promise<void> {
+    return this.#telling;
+  }
+
+  #oneAtATime<T>(task: () => Promise<T>): Promise<T> {
+    const run = this.#writing.then(task);
+    this.#writing = run.catch(() => {}); // the caller of this task hears of it
+    return run;
+  }
+
+  async #write(
+    checkpoint: Checkpoint,
+    reason: CheckpointEvent["reason"],
+    numRetries: number,
+    signal: AbortSignal,
+    childShardIds?: readonly string[],
+  ): Promise<boolean> {
+    const { streamName, totals } = this.#parts;
+    const { shardId } = this.#lease;
+    const counts = this.#delivery.takeCounts();
+    this.#untold.records += counts.records;
+    this.#untold.bytes += counts.bytes;
+    const target = {
+      shardId,
+      checkpoint: (position: Checkpoint) =>
+        this.#lease.checkpoint(position, childShardIds === undefined ? {} : { childShardIds }),
+    };
+    const result = await storeCheckpoint(target, checkpoint, { ...this.#parts, numRetries, signal });
+    if (result !== "stored") {
+      if (result === "failed") totals.failedCheckpoints.add();
+      return false;
+    }
+    totals.checkpoints.add();
+    this.#tell({ streamName, shardId, ...checkpoint, ...this.#untold, reason });
+    this.#untold = { records: 0, bytes: 0 };
+    return true;
+  }
+
+  #tell(event: CheckpointEvent): void {
+    const { hooks, events, onFault } = this.#parts;
+    this.#telling = this.#telling.then(async () => {
+      await hooks.checkpoint(event);
+      events.emit("checkpoint", event);
+    }).catch((error) => onFault(toConnectorError(error)));
+  }
+}
