@@ -68,7 +68,7 @@ export class Connector {
   #store: LeaseStore | undefined;
   #sink: MessageSink | undefined;
   #coordinator: LeaseCoordinator | undefined;
-  #loops: Promise<void>[] = [];
+  readonly #loops = new Set<Promise<void>>();
   /** The first failure is told; what follows from it is not. */
   #toldFailure = false;
 
@@ -222,7 +222,8 @@ export class Connector {
       over.abort();
     });
     this.#running.set(held.shardId, { consumer, done });
-    this.#loop(() => this.#checkpointRegularly(consumer, AbortSignal.any([over.signal, held.lost])));
+    const ended = AbortSignal.any([over.signal, held.lost, this.#stopping.signal]);
+    this.#loop(() => consumer.checkpoints.storeRegularly(this.#options.checkpointIntervalMs, ended));
   }
 
   #consumerParts(): ConsumerParts {
@@ -266,15 +267,6 @@ export class Connector {
     this.#fail(inShard(error, this.#options.streamName, consumer.shardId));
   }
 
-  async #checkpointRegularly(consumer: ShardConsumer, over: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([over, this.#stopping.signal]);
-    for (;;) {
-      await this.#parts.clock.sleep(this.#options.checkpointIntervalMs, signal);
-      if (signal.aborted) return;
-      await consumer.checkpoints.store("interval", signal);
-    }
-  }
-
   async #reportStatus(): Promise<void> {
     let before: ConnectorStatus | undefined;
     for (;;) {
@@ -312,8 +304,8 @@ export class Connector {
     const loop = run().catch((error) => {
       if (!this.#stopping.signal.aborted) this.#fail(toConnectorError(error));
     });
-    this.#loops.push(loop);
-    void loop.finally(() => this.#loops = this.#loops.filter((one) => one !== loop));
+    this.#loops.add(loop);
+    void loop.finally(() => this.#loops.delete(loop));
   }
 
   #fail(error: ConnectorError): void {
@@ -343,6 +335,7 @@ export class Connector {
     const { shutdownTimeoutMs } = this.#options;
     this.#state = "stopping";
     this.#stopping.abort();
+    for (const { consumer } of this.#running.values()) consumer.stop();
     const over = new AbortController();
     const deadline = clock.sleep(shutdownTimeoutMs, over.signal).then(() => this.#stopNow.abort());
     if (error !== undefined) {

@@ -7,7 +7,10 @@ export class PageQueue<T> {
   #wake: (() => void) | undefined;
   #closed = false;
 
-  push(item: T): void {
+  /** @param replaces whether the last item that waits has nothing to say beside this one; then this takes its place */
+  push(item: T, replaces: (last: T) => boolean = () => false): void {
+    const last = this.#items.at(-1);
+    if (last !== undefined && replaces(last)) this.#items.pop();
     this.#items.push(item);
     this.#wake?.();
   }

@@ -30,6 +30,15 @@ export class ShardCheckpoints {
     return this.#delivery.finished === this.#stored;
   }
 
+  /** Stores every `intervalMs` until the signal aborts. Rejects with what no repeating cures. */
+  async storeRegularly(intervalMs: number, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#parts.clock.sleep(intervalMs, signal);
+      if (signal.aborted) return;
+      await this.store("interval", signal);
+    }
+  }
+
   /** Stores how far everything is finished, unless that is stored already. Rejects with what no repeating cures. */
   store(reason: "interval" | "stop", signal: AbortSignal): Promise<void> {
     return this.#oneAtATime(async () => {

@@ -169,7 +169,8 @@ export class ShardConsumer {
         this.#sizes.recordBytes = page.bytes / page.records.length;
       }
       this.#sizes.caughtUp = page.millisBehindLatest === 0;
-      this.#pages.push({ page, askedAt });
+      // Of empty pages only the newest counts: while the publisher waits for Pulsar they must not pile up.
+      this.#pages.push({ page, askedAt }, (last) => isEmpty(page) && isEmpty(last.page));
       if (page.shardEnd !== undefined) return;
     }
   }
@@ -276,6 +277,10 @@ export class ShardConsumer {
   #interrupted(): ConsumerEnd {
     return this.#lease.isAlive() ? "stopped" : "lost";
   }
+}
+
+function isEmpty(page: RecordPage): boolean {
+  return page.records.length === 0 && page.shardEnd === undefined;
 }
 
 /** A consumer's failure with the shard it happened in. */

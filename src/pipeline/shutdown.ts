@@ -28,14 +28,13 @@ export interface DrainOptions {
 const PART_FOR_RECEIPTS = 0.8;
 const FAILED_DRAIN_MS = 5_000;
 
-/** Ends it; returns the shards that were not drained or whose last checkpoint could not be stored. */
+/** Ends it, once all consumers were asked to stop; returns the shards that were not drained or whose last checkpoint could not be stored. */
 export async function drainAndRelease(options: DrainOptions): Promise<string[]> {
   const { clock, log, shutdownTimeoutMs, running, sink, coordinator, stopNow } = options;
   const inTime = (work: Promise<unknown>, ms: number): Promise<unknown> =>
     Promise.race([work, clock.sleep(ms, stopNow.signal)]);
 
   const taking = coordinator?.stopTaking();
-  for (const { consumer } of running) consumer.stop();
   sink?.flush();
   const receipts = shutdownTimeoutMs * PART_FOR_RECEIPTS;
   const drained = Promise.all(

@@ -97,7 +97,7 @@ test("faults program: a missing hook script ends with 2, a missing stream with 1
   assert.match(stream.stderr, /stream \\?"nowhere\\?" does not exist in region us-east-1/);
 });
 
-test("faults program: refused credentials end with 1, and no log level shows them", async (t) => {
+test("G8 secrets stay secret: refused credentials end with 1, and no log level shows them", async (t) => {
   const world = await faultWorld(t, { credentials: [KEYS] });
   const config = merge(world.config, {
     awsCredentialPluginParam: keysParam({ secretKey: `${SECRET_KEY}-wrong` }),
