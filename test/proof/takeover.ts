@@ -26,7 +26,11 @@ export async function takeover(scope: ProofScope, { rounds }: { readonly rounds:
   load.start();
   scope.after(() => load.stop());
   let pair: [CliProcess, CliProcess] = [road.run("run", config), road.run("run", config)];
-  await until("all shards read", () => new Set(pair.flatMap(startedShards)).size === SHARDS, 30_000);
+  await until(
+    "all shards read",
+    () => new Set(pair.flatMap((worker) => startedShards(worker))).size === SHARDS,
+    30_000,
+  );
   let slowest = 0;
   for (let round = 0; round < rounds; round++) {
     for (const worker of pair) await worker.waitFor(/copying stream/, 30_000);
@@ -36,9 +40,10 @@ export async function takeover(scope: ProofScope, { rounds }: { readonly rounds:
       : pair.toReversed();
     const shards = startedShards(victim!);
     assert.ok(shards.length > 0, "no worker reads");
+    const since = other!.stdout.length;
     const killedAt = performance.now();
     victim!.kill("SIGKILL");
-    const isTaken = () => shards.every((shardId) => startedShards(other!).includes(shardId));
+    const isTaken = () => shards.every((shardId) => startedShards(other!, since).includes(shardId));
     await until(`takeover of ${shards.length} shards`, isTaken, TAKEN_WITHIN_MS);
     const ms = performance.now() - killedAt;
     slowest = Math.max(slowest, ms);

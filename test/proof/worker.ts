@@ -31,9 +31,11 @@ export default {
 };
 `;
 
-/** Shards whose reading has begun, by the worker's own lines. */
-export function startedShards(worker: CliProcess): string[] {
-  return [...worker.stdout.matchAll(/^start (\S+)/gm)].map((match) => match[1]!);
+/** Shards whose reading has begun, by the worker's own lines. @param since an earlier length of its stdout */
+export function startedShards(worker: CliProcess, since = 0): string[] {
+  return [
+    ...new Set(Array.from(worker.stdout.slice(since).matchAll(/^start (\S+)/gm), (match) => match[1]!)),
+  ];
 }
 
 /** Shards of which a record was given to the hooks, with the last one that the worker told. */
