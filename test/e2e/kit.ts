@@ -108,7 +108,7 @@ export async function layRoad(t: Scope, options: RoadOptions = {}): Promise<Road
     pulsar: { serviceUrl, topic },
   };
   const runWith = (env: Readonly<Record<string, string>>, ...args: string[]): CliProcess => {
-    const cli = spawnCli(args, { cwd: folder, env: { AWS_REGION: undefined, ...env }, runtime });
+    const cli = spawnCli(args, { cwd: folder, env, runtime });
     t.after(async () => {
       cli.kill("SIGKILL");
       await cli.exitCode;

@@ -133,7 +133,9 @@ function program(runtime: "node" | "deno"): string[] {
 }
 
 function environment(added: Readonly<Record<string, string | undefined>>): NodeJS.ProcessEnv {
-  const merged = { ...process.env, ...added };
+  // Deno runs test files side by side in one process: AWS variables that another test has set are not this child's.
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("AWS_"));
+  const merged: NodeJS.ProcessEnv = { ...Object.fromEntries(inherited), ...added };
   // Coverage and test runner variables would make the child part of this test run.
   for (const name of ["NODE_TEST_CONTEXT", "NODE_OPTIONS"]) if (!(name in added)) delete merged[name];
   return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined));
