@@ -11,8 +11,10 @@ export const LARGEST_PAGE_BYTES = 10 * 1024 * 1024;
 const PAGE_BYTES = 1024 * 1024;
 /** The service's largest `Limit`. */
 const LARGEST_PAGE_RECORDS = 10_000;
-/** `Limit` while the size of a shard's records is unknown. */
-const FIRST_PAGE_RECORDS = 1_000;
+/** `Limit` of the first read of a backlog: enough to learn the size of its records, few if they are large. */
+const FIRST_PAGE_RECORDS = 4;
+/** `Limit` at the tip, where little can come at once. */
+const TIP_PAGE_RECORDS = 1_000;
 // A shard whose last page was small may grow again: a read is reserved at least this much.
 const SMALLEST_RESERVATION = 256 * 1024;
 
@@ -132,7 +134,8 @@ export class ReadBudget {
 /** What to reserve for a shard's next page: twice its last one, within bounds, and at least one record. */
 function reservation(sizes: PageSizes): { bytes: number; maxRecords: number } {
   if (sizes.bytes === undefined || sizes.recordBytes === undefined) {
-    return { bytes: sizes.caughtUp ? PAGE_BYTES : LARGEST_PAGE_BYTES, maxRecords: FIRST_PAGE_RECORDS };
+    if (sizes.caughtUp) return { bytes: PAGE_BYTES, maxRecords: TIP_PAGE_RECORDS };
+    return { bytes: LARGEST_PAGE_BYTES, maxRecords: FIRST_PAGE_RECORDS };
   }
   const wanted = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), PAGE_BYTES);
   const fitting = Math.floor(wanted / Math.max(sizes.recordBytes, 1));

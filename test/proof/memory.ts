@@ -19,7 +19,7 @@ const RECORD_BYTES = 1024 * 1024 - 16; // with its key a record has 1 MiB
 const QUIET_MS = 3_000;
 /**
  * What the process may take at most while Pulsar stands still; maxBufferedBytes is 64 MiB. Measured: 340–470 MiB, of
- * which 90–120 are the bare process; the rest is what six first pages of 10 MiB, read and decoded at the same time,
+ * which 90–120 are the bare process; the rest is pages that are read and decoded at the same time, and what they
  * leave for the garbage collector.
  */
 const MOST_STANDING_MIB = 600;
