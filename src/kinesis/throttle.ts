@@ -24,21 +24,24 @@ export function throttleBackoff(backoffTimeMs: number): Backoff {
   return { firstMs: backoffTimeMs * 1.25, maxMs: backoffTimeMs * 10, jitter: 0.2 };
 }
 
-/** Tells the hook; resolves with the delay to keep, milliseconds. */
+/** Without a pause, a `backoffTime` of 0 or such an answer of the hook would call as fast as the machine can. */
+const SHORTEST_MS = 100;
+
+/** Tells the hook; resolves with the delay to keep, milliseconds: at least 100. */
 export async function delayAfterThrottle(
   throttle: Omit<ThrottleEvent, "service" | "delayMs">,
   { backoffTimeMs, onThrottle, clock, log }: ThrottleScope,
 ): Promise<number> {
   const delayMs = backoffDelay(throttleBackoff(backoffTimeMs), throttle.attempt, clock.random());
   log.debug(`Kinesis throttled ${throttle.operation}`, { ...throttle, delayMs });
-  if (onThrottle === undefined) return delayMs;
+  let wanted: unknown;
   try {
-    const wanted = await onThrottle({ service: "kinesis", ...throttle, delayMs });
-    return typeof wanted === "number" && wanted >= 0 && Number.isFinite(wanted) ? wanted : delayMs;
+    wanted = await onThrottle?.({ service: "kinesis", ...throttle, delayMs });
   } catch (error) {
     log.warn(`onThrottle failed: ${messageOf(error)}`);
-    return delayMs;
   }
+  const usable = typeof wanted === "number" && wanted >= 0 && Number.isFinite(wanted);
+  return Math.max(usable ? wanted as number : delayMs, SHORTEST_MS);
 }
 
 /** The result of a call that is repeated while it is throttled; other failures pass. Rejects after an abort. */
@@ -54,8 +57,7 @@ export async function whileThrottled<T>(
     } catch (error) {
       if (!(error instanceof ConnectorError) || error.code !== "THROTTLED") throw error;
       const { operation = "", shardId } = error.where;
-      // Without a pause a `backoffTime` of 0 would call as fast as the machine can.
-      const delayMs = Math.max(await delayAfterThrottle({ operation, shardId, attempt }, scope), 100);
+      const delayMs = await delayAfterThrottle({ operation, shardId, attempt }, scope);
       if (attempt % SAY_EVERY_ATTEMPTS === 1) {
         scope.log.warn(`${error.message}; it is tried again until it succeeds`, {
           shardId,
