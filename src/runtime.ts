@@ -21,7 +21,7 @@ export const systemClock: Clock = {
         signal?.removeEventListener("abort", done);
         resolve();
       };
-      const timer = setTimeout(done, ms);
+      const timer = setTimeout(done, Math.max(0, ms)); // Node warns of a moment that has just passed
       signal?.addEventListener("abort", done);
     }),
 };

@@ -7,6 +7,7 @@ import {
   GetItemCommand,
   PutItemCommand,
   UpdateItemCommand,
+  waitUntilTableExists,
 } from "@aws-sdk/client-dynamodb";
 import { dynaliteClientConfig } from "../servers/dynalite.ts";
 import { startFaultyDynamoDb } from "./dynamodb.ts";
@@ -62,6 +63,7 @@ async function makeTable(client: DynamoDBClient, name: string, key = "leaseKey")
       BillingMode: "PAY_PER_REQUEST",
     }),
   );
+  await waitUntilTableExists({ client, maxWaitTime: 10, minDelay: 0.02, maxDelay: 0.1 }, { TableName: name });
 }
 
 /** Copies `count` records and stops cleanly, so that the table has a row with a checkpoint. */
