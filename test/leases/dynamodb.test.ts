@@ -115,7 +115,9 @@ test("leases: DynamoDB: the version of a KCL 3.x fleet is found in its own table
   t.after(() => dynalite.close());
   const store = await storeAt(t, dynalite.url);
   await open(store);
-  const { CreateTableCommand, DynamoDBClient, PutItemCommand } = await import("@aws-sdk/client-dynamodb");
+  const { CreateTableCommand, DynamoDBClient, PutItemCommand, waitUntilTableExists } = await import(
+    "@aws-sdk/client-dynamodb"
+  );
   const client = new DynamoDBClient(dynalite.clientConfig);
   t.after(() => client.destroy());
   const TableName = "leases-CoordinatorState";
@@ -127,6 +129,7 @@ test("leases: DynamoDB: the version of a KCL 3.x fleet is found in its own table
       BillingMode: "PAY_PER_REQUEST",
     }),
   );
+  await waitUntilTableExists({ client, maxWaitTime: 10, minDelay: 0.02, maxDelay: 0.1 }, { TableName });
   const version = "CLIENT_VERSION_UPGRADE_FROM_2X";
   await client.send(
     new PutItemCommand({ TableName, Item: { key: { S: "Migration3.0" }, cv: { S: version } } }),
