@@ -1,6 +1,7 @@
 // Injected faults: what shall go wrong, for which commands of clients, how often. Invariant: a fault hits exactly
 // the commands it names, counted from its injection; the first fault that matches decides, in order of injection.
 
+import { CountedFaults, type InjectedFault } from "../counted-faults.ts";
 import { ConnectorError } from "../../core/errors.ts";
 import type { CommandName } from "../../pulsar/wire/commands.ts";
 import type { ServerErrorName } from "../../pulsar/wire/server-error.ts";
@@ -51,62 +52,33 @@ export interface BrokerFault {
   readonly applied?: boolean | undefined;
 }
 
-/** A fault that was injected. */
-export interface InjectedBrokerFault {
-  /** How many commands it has hit. */
-  readonly hits: number;
-  /** Ends it. */
-  remove(): void;
-}
-
 /** What a command is about. */
 export interface CommandTarget {
   readonly topic?: string | undefined;
   readonly producerName?: string | undefined;
 }
 
-interface Active {
-  readonly fault: BrokerFault;
-  seen: number;
-  hits: number;
-}
-
 /** The faults of one broker. */
 export class BrokerFaults {
-  readonly #active = new Set<Active>();
+  readonly #faults = new CountedFaults<BrokerFault>();
 
   /** @throws ConnectorError CONFIG_INVALID for a fault that contradicts itself */
-  inject(fault: BrokerFault): InjectedBrokerFault {
+  inject(fault: BrokerFault): InjectedFault {
     check(fault);
-    const active: Active = { fault, seen: 0, hits: 0 };
-    this.#active.add(active);
-    return {
-      get hits() {
-        return active.hits;
-      },
-      remove: () => void this.#active.delete(active),
-    };
+    return this.#faults.inject(fault);
   }
 
   clear(): void {
-    this.#active.clear();
+    this.#faults.clear();
   }
 
   /** The fault that hits this command, if any. To be asked once per command: it counts. */
   next(command: CommandName, target: CommandTarget): BrokerFault | undefined {
-    let chosen: Active | undefined;
-    for (const active of this.#active) {
-      const { fault } = active;
-      if (fault.command !== "*" && fault.command !== command) continue;
-      if (fault.topic !== undefined && !isAbout(target.topic, fullTopicName(fault.topic))) continue;
-      if (fault.producerName !== undefined && fault.producerName !== target.producerName) continue;
-      active.seen++;
-      if (!chosen && active.seen >= (fault.nth ?? 1)) chosen = active;
-    }
-    if (!chosen) return undefined;
-    chosen.hits++;
-    if (chosen.hits >= (chosen.fault.times ?? 1)) this.#active.delete(chosen);
-    return chosen.fault;
+    return this.#faults.next((fault) =>
+      (fault.command === "*" || fault.command === command) &&
+      (fault.topic === undefined || isAbout(target.topic, fullTopicName(fault.topic))) &&
+      (fault.producerName === undefined || fault.producerName === target.producerName)
+    );
   }
 }
 

@@ -8,7 +8,8 @@ import type { CommandName } from "../../pulsar/wire/commands.ts";
 import { DEFAULT_MAX_MESSAGE_SIZE, FRAME_PADDING } from "../../pulsar/wire/frames.ts";
 import { Broker, type ReceivedCommand } from "./broker.ts";
 import { Connection } from "./connection.ts";
-import type { BrokerFault, InjectedBrokerFault } from "./faults.ts";
+import type { InjectedFault } from "../counted-faults.ts";
+import type { BrokerFault } from "./faults.ts";
 import { messagesOf, type TopicMessage } from "./message.ts";
 import { Session } from "./session.ts";
 import { concreteTopics, fullTopicName } from "./topic-name.ts";
@@ -162,7 +163,7 @@ export class LocalBroker {
   }
 
   /** Lets something go wrong. Throws ConnectorError CONFIG_INVALID for a fault that contradicts itself. */
-  inject(fault: BrokerFault): InjectedBrokerFault {
+  inject(fault: BrokerFault): InjectedFault {
     return this.#broker.faults.inject(fault);
   }
 

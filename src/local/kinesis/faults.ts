@@ -1,6 +1,7 @@
 // Injected faults: what shall go wrong, for which calls, how often. Invariant: a fault hits exactly the calls
 // it names, counted from its injection; the first fault that matches a call decides, in order of injection.
 
+import { CountedFaults, type InjectedFault } from "../counted-faults.ts";
 import { ConnectorError } from "../../core/errors.ts";
 import type { OperationName } from "./operations/table.ts";
 import type { Target } from "./operations/operation.ts";
@@ -46,57 +47,27 @@ export interface Fault {
   readonly applied?: boolean | undefined;
 }
 
-/** A fault that was injected. */
-export interface InjectedFault {
-  /** How many calls it has hit. */
-  readonly hits: number;
-  /** Ends it. */
-  remove(): void;
-}
-
-interface Active {
-  readonly fault: Fault;
-  seen: number;
-  hits: number;
-}
-
 /** The faults of one server. */
 export class Faults {
-  readonly #active = new Set<Active>();
+  readonly #faults = new CountedFaults<Fault>();
 
   /** @throws ConnectorError CONFIG_INVALID for a fault that contradicts itself */
   inject(fault: Fault): InjectedFault {
     check(fault);
-    const active: Active = { fault, seen: 0, hits: 0 };
-    this.#active.add(active);
-    const all = this.#active;
-    return {
-      get hits() {
-        return active.hits;
-      },
-      remove: () => void all.delete(active),
-    };
+    return this.#faults.inject(fault);
   }
 
   clear(): void {
-    this.#active.clear();
+    this.#faults.clear();
   }
 
   /** The fault that hits this call, if any. To be asked once per call: it counts. */
   next(operation: string, target: Target): Fault | undefined {
-    let chosen: Active | undefined;
-    for (const active of this.#active) {
-      const { fault } = active;
-      if (fault.operation !== "*" && fault.operation !== operation) continue;
-      if (fault.streamName !== undefined && fault.streamName !== target.streamName) continue;
-      if (fault.shardId !== undefined && fault.shardId !== target.shardId) continue;
-      active.seen++;
-      if (!chosen && active.seen >= (fault.nth ?? 1)) chosen = active;
-    }
-    if (!chosen) return undefined;
-    chosen.hits++;
-    if (chosen.hits >= (chosen.fault.times ?? 1)) this.#active.delete(chosen);
-    return chosen.fault;
+    return this.#faults.next((fault) =>
+      (fault.operation === "*" || fault.operation === operation) &&
+      (fault.streamName === undefined || fault.streamName === target.streamName) &&
+      (fault.shardId === undefined || fault.shardId === target.shardId)
+    );
   }
 }
 

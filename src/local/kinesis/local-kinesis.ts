@@ -7,7 +7,8 @@ import { localClock } from "../clock.ts";
 import type { LocalCredentials } from "./access.ts";
 import { Account, type CreateStreamOptions } from "./account.ts";
 import { invalidArgument, validationError } from "./errors.ts";
-import type { Fault, InjectedFault } from "./faults.ts";
+import type { InjectedFault } from "../counted-faults.ts";
+import type { Fault } from "./faults.ts";
 import { type Listener, listenHttp1 } from "./http1.ts";
 import { AWS_SHARD_LIMITS, type ShardLimits } from "./limits.ts";
 import type {
