@@ -63,4 +63,6 @@ export interface SinkMessage {
   readonly eventTime?: number | undefined;
   /** Epoch milliseconds. */
   readonly deliverAt?: number | undefined;
+  /** What a message without key is routed by (effectively once: never round robin); it is not sent. */
+  readonly routingKey?: string | undefined;
 }

@@ -18,8 +18,26 @@ export interface Delivery {
    * A record with several messages is reported once per message.
    */
   acknowledged(from: number, to: number): void;
-  /** A message of this record was refused for good. The sink goes on with the others. */
-  refused(ordinal: number, error: ConnectorError): void;
+  /**
+   * A message of this record was refused for good. The sink goes on with the others; a producer that works for this
+   * party alone ({@link OnceIdentity}) gives no further frame before a returned promise is settled, which never rejects.
+   */
+  refused(ordinal: number, error: ConnectorError): void | Promise<void>;
+  /** Set under effectively-once: the party has producers of its own, and each message a sequence id. */
+  readonly once?: OnceIdentity | undefined;
+}
+
+/**
+ * By what brokers know a shard's messages again (effectively once). Deduplication keeps, per topic partition and
+ * producer name, the highest sequence id.
+ */
+export interface OnceIdentity {
+  /** `{applicationName}/{stream}/{shardId}/{generation}`. */
+  readonly producerName: string;
+  /** How many partitions the shard's messages of a topic are routed over (0 = none); undefined = not stored yet. */
+  partitions(topic: string): number | undefined;
+  /** Stores that number, before anything is routed by it. Rejects when the lease is lost or nothing can be stored. */
+  storePartitions(topic: string, count: number): Promise<void>;
 }
 
 /** Publishes messages. */
@@ -33,8 +51,9 @@ export interface MessageSink {
    * Queues one message; its bytes are copied before this returns. The order of calls is the order per topic
    * partition. `ordinal` numbers the records of a delivery upwards from 0, without gaps being needed.
    * Call only after {@link MessageSink.reserve} admitted it.
+   * @param sequenceId for a delivery with {@link Delivery.once}: the same at every replay, rising per delivery
    */
-  send(message: SinkMessage, delivery: Delivery, ordinal: number): void;
+  send(message: SinkMessage, delivery: Delivery, ordinal: number, sequenceId?: number): void;
   /**
    * Room for `count` messages of one record, which are admitted together, also when more than all room
    * (then when nothing else is pending). Returns true at once, or a promise that gives true when there is room
@@ -47,7 +66,8 @@ export interface MessageSink {
   flush(): void;
   /**
    * Forgets all messages of a delivery that no socket has yet: takes them out of open batches and out of frames
-   * that would be sent again. Nothing more is reported for it. Called when the lease is lost.
+   * that would be sent again. Nothing more is reported for it, and producers of its own are closed. Called when the
+   * lease is lost, and when its shard is finished.
    */
   drop(delivery: Delivery): void;
   /** Messages that were sent or queued and not yet acknowledged. */
@@ -60,6 +80,8 @@ export interface MessageSink {
 export interface SinkEvents {
   /** The connection of a topic's producer was lost or is being made again; for the log and health. */
   reconnecting?(topic: string, error: ConnectorError, delayMs: number): void;
+  /** A broker dropped so many messages, which it had already (effectively once). */
+  duplicates?(topic: string, count: number): void;
   /** A producer is ready (again). */
   connected?(topic: string, broker: string): void;
   /** Nothing can be published any more: authentication refused, protocol broken. Ends the connector. */
