@@ -11,6 +11,7 @@ import { compareRuntimes, readJunit, type TestNames } from "./compare-runtimes.t
 import { brokerMissing, pulsarBroker } from "./servers/broker.ts";
 import { packAndInstall } from "./servers/installed-package.ts";
 import { startKinesisLocal } from "./servers/kinesis-local.ts";
+import { pythonMissing, pythonWithPulsar } from "./servers/python.ts";
 import { topicReader } from "./servers/topic-reader.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -48,6 +49,9 @@ async function startServers(): Promise<NodeJS.ProcessEnv> {
     say(`\n!!! Tests against a real Pulsar broker are SKIPPED: ${missing}. !!!\n`);
     return env;
   }
+  const noPython = pythonMissing();
+  if (noPython === undefined) await pythonWithPulsar();
+  else say(`\n!!! Tests with Pulsar's Python client are SKIPPED: ${noPython}. !!!\n`);
   const broker = await pulsarBroker();
   const reader = await topicReader();
   return {

@@ -1,0 +1,161 @@
+// What is in a topic, judged by Pulsar's official Python client (topic_reader.py): built on the C++ client, so an
+// opinion independent of the Java one in topic-reader.ts. The client is installed once, from PyPI, in the cache folder.
+
+import { Buffer } from "node:buffer";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { cacheFolder, pulsarBroker } from "./broker.ts";
+
+/** A message as the Python client gives it. It tells neither sequence ids nor whether an absent key was empty. */
+export interface PythonMessage {
+  /** The concrete topic: with its `-partition-N`. */
+  readonly topic: string;
+  /** −1 in a topic without partitions. */
+  readonly partition: number;
+  readonly ledgerId: number;
+  readonly entryId: number;
+  /** −1 = not of a batch. */
+  readonly batchIndex: number;
+  readonly producerName: string;
+  /** Epoch milliseconds. */
+  readonly publishTime: number;
+  /** Epoch milliseconds, 0 = none. */
+  readonly eventTime: number;
+  /** How often it was delivered to the subscription before. */
+  readonly redeliveries: number;
+  /** Absent = no key, or an empty one. */
+  readonly key?: string;
+  readonly orderingKey?: string;
+  readonly properties: Readonly<Record<string, string>>;
+  /** Absent = a null value. Chunked messages are whole. */
+  readonly data?: Buffer;
+}
+
+/** What to read. */
+export interface PythonReadOptions {
+  /**
+   * Wait until there are this many; then everything up to the topic's present end is read too, so that
+   * duplicates show. @default 0: what is there now
+   */
+  readonly count?: number;
+  /** Give up after so much silence, with what was read until then. @default 10000 */
+  readonly timeoutMs?: number;
+  /** @default the shared broker */
+  readonly serviceUrl?: string;
+  readonly token?: string;
+  /** Of the one consumer on each partition. @default "Exclusive" */
+  readonly subscriptionType?: "Exclusive" | "Shared" | "Failover" | "KeyShared";
+}
+
+const READER = fileURLToPath(new URL("./topic_reader.py", import.meta.url));
+const REQUIREMENTS = fileURLToPath(new URL("./python-requirements.txt", import.meta.url));
+const run = promisify(execFile);
+
+let missing: { readonly reason: string | undefined } | undefined;
+let installed: Promise<string> | undefined;
+
+/**
+ * Why Python cannot be used here, or undefined: `test(name, { skip: pythonMissing() ?? false }, …)`. With CI=true
+ * it throws instead, so that no test of it is skipped there.
+ */
+export function pythonMissing(): string | undefined {
+  missing ??= { reason: whyMissing() };
+  if (missing.reason !== undefined && process.env.CI === "true") {
+    throw new Error(`tests need Python: ${missing.reason}`);
+  }
+  return missing.reason;
+}
+
+/** The interpreter that has the client, installed at first use: seconds, and then found in the cache folder. */
+export function pythonWithPulsar(): Promise<string> {
+  return installed ??= install();
+}
+
+/** All messages of a topic from the earliest on: partition after partition, each in its order. */
+export async function readWithPython(
+  topic: string,
+  options: PythonReadOptions = {},
+): Promise<PythonMessage[]> {
+  const parameters = {
+    topic,
+    serviceUrl: options.serviceUrl ?? (await pulsarBroker()).serviceUrl,
+    count: options.count ?? 0,
+    timeoutMs: options.timeoutMs ?? 10_000,
+    subscriptionType: options.subscriptionType ?? "Exclusive",
+    ...(options.token === undefined ? {} : { token: options.token }),
+  };
+  const child = spawn(await pythonWithPulsar(), [READER, JSON.stringify(parameters)], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let words = "";
+  child.stderr.on("data", (data) => words = (words + data).slice(-4000));
+  const left = new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", () => resolve());
+  });
+  left.catch(() => {}); // awaited below, after the lines
+  const messages: PythonMessage[] = [];
+  let ended = false;
+  for await (const line of createInterface({ input: child.stdout, crlfDelay: Infinity })) {
+    const value = JSON.parse(line);
+    if (value.error !== undefined) throw new Error(`python: ${topic}: ${value.error}\n${words}`);
+    if (value.end === true) ended = true;
+    else if (value.data === undefined) messages.push(value);
+    else messages.push({ ...value, data: Buffer.from(value.data, "base64") });
+  }
+  await left;
+  if (!ended) throw new Error(`python: ${topic}: ended too soon\n${words}`);
+  return messages.sort((a, b) => a.partition - b.partition);
+}
+
+function python(): string {
+  return process.env.PYTHON ?? "python3";
+}
+
+function whyMissing(): string | undefined {
+  const version = baseVersion();
+  if (version === undefined) return `no ${python()} (3.9 or newer)`;
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major !== 3 || minor < 9) return `Python is version ${version}, 3.9 or newer is needed`;
+  if (existsSync(folderFor(version))) return undefined;
+  const able = spawnSync(python(), ["-c", "import venv, ensurepip"]);
+  return able.status === 0 ? undefined : "Python has no venv or pip (Debian: package python3-venv)";
+}
+
+function baseVersion(): string | undefined {
+  const code = "import sys; print(*sys.version_info[:3], sep='.')";
+  const answer = spawnSync(python(), ["-c", code], { encoding: "utf8" });
+  return answer.error || answer.status !== 0 ? undefined : answer.stdout.trim();
+}
+
+// Another client or another Python is another folder.
+function folderFor(version: string): string {
+  const wanted = createHash("sha256").update(readFileSync(REQUIREMENTS)).digest("hex").slice(0, 16);
+  return join(cacheFolder(), `python-${version}-${wanted}`);
+}
+
+async function install(): Promise<string> {
+  const version = baseVersion();
+  if (version === undefined) throw new Error(`python: no ${python()}`);
+  const folder = folderFor(version);
+  if (existsSync(folder)) return join(folder, "bin", "python");
+  mkdirSync(cacheFolder(), { recursive: true });
+  const made = mkdtempSync(join(cacheFolder(), "python-"));
+  try {
+    await run(python(), ["-m", "venv", made]);
+    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS];
+    await run(join(made, "bin", "python"), pip);
+    // an environment finds itself by where its interpreter lies, so it may be moved (its scripts may not)
+    renameSync(made, folder);
+  } catch (error) {
+    rmSync(made, { recursive: true, force: true });
+    if (!existsSync(folder)) throw error; // else another process was first
+  }
+  return join(folder, "bin", "python");
+}
