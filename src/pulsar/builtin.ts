@@ -41,6 +41,11 @@ export interface BuiltinSinkOptions {
   readonly hashingScheme?: HashingScheme | undefined;
   /** Producers (topics without partitions, and partitions) at a time. @default 1000 */
   readonly maxProducers?: number | undefined;
+  /**
+   * Full name of the topic for dead letters: its producers open beyond `maxProducers`, and its messages are chunked
+   * whatever `chunking` says, for what went there because of either must not be refused there again. @default none
+   */
+  readonly deadLetterTopic?: string | undefined;
   /** Which of a broker's advertised addresses to use. */
   readonly listenerName?: string | undefined;
   /** @default none */
@@ -80,6 +85,7 @@ class BuiltinSink implements MessageSink {
   readonly #log: Logger;
   readonly #events: SinkEvents;
   readonly #maxProducers: number;
+  readonly #deadLetterTopic: string | undefined;
   readonly #permits: Permits;
   readonly #pool: ConnectionPool;
   readonly #batchTimer: BatchTimer;
@@ -100,6 +106,7 @@ class BuiltinSink implements MessageSink {
     this.#events = events;
     this.#log = options.log ?? silentLogger;
     this.#maxProducers = options.maxProducers ?? 1000;
+    this.#deadLetterTopic = options.deadLetterTopic;
     this.#permits = new Permits(options.maxPendingMessages ?? 10_000);
     const { signal } = this.#closing;
     this.#batchTimer = new BatchTimer(clock, options.batchMaxDelayMs ?? 10, signal, this.#fatal);
@@ -179,6 +186,10 @@ class BuiltinSink implements MessageSink {
     return this.#permits.reserve(count, signal);
   }
 
+  reserveAtOnce(count: number): void {
+    this.#permits.take(count);
+  }
+
   unreserve(count: number): void {
     this.#permits.release(count);
   }
@@ -217,14 +228,14 @@ class BuiltinSink implements MessageSink {
   }
 
   #addTopic(name: string, partitions?: number): Topic | ConnectorError {
-    if (this.#topics.size >= this.#maxProducers) return this.#tooMany(name);
+    if (this.#topics.size >= this.#maxProducers && name !== this.#deadLetterTopic) return this.#tooMany(name);
     const topic = new Topic(name, this.#context, partitions);
     this.#topics.set(name, topic);
     return topic;
   }
 
   #admitProducer(topic: string): ConnectorError | undefined {
-    if (this.#producers >= this.#maxProducers) return this.#tooMany(topic);
+    if (this.#producers >= this.#maxProducers && topic !== this.#deadLetterTopic) return this.#tooMany(topic);
     this.#producers++;
     return undefined;
   }

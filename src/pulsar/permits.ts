@@ -46,6 +46,11 @@ export class Permits {
     });
   }
 
+  /** Takes room without waiting, beyond the limit if need be. */
+  take(count: number): void {
+    this.#used += count;
+  }
+
   /** Gives room back. */
   release(count: number): void {
     this.#used -= count;

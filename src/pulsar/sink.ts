@@ -49,7 +49,8 @@ export interface MessageSink {
   open(topic: string, signal: AbortSignal): Promise<void>;
   /**
    * Queues one message; its bytes are copied before this returns. The order of calls is the order per topic
-   * partition. `ordinal` numbers the records of a delivery upwards from 0, without gaps being needed.
+   * partition. `ordinal` numbers the records of a delivery from 0 on, without gaps being needed; it rises, but for
+   * dead letters of a delivery without {@link Delivery.once}.
    * Call only after {@link MessageSink.reserve} admitted it.
    * @param sequenceId for a delivery with {@link Delivery.once}: the same at every replay, rising per delivery
    */
@@ -60,6 +61,11 @@ export interface MessageSink {
    * (in the order of asking) and false when the signal aborted first.
    */
   reserve(count: number, signal: AbortSignal): true | Promise<boolean>;
+  /**
+   * Takes room without waiting, beyond the limit if need be: for a dead letter behind which messages wait that have
+   * all the room.
+   */
+  reserveAtOnce(count: number): void;
   /** Gives back reserved room for messages that will not be sent. */
   unreserve(count: number): void;
   /** Seals open batches now instead of after `batchMaxDelayMs`. */

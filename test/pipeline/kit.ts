@@ -147,6 +147,10 @@ export class HeldSink implements MessageSink {
     return true;
   }
 
+  reserveAtOnce(count: number): void {
+    this.room -= count;
+  }
+
   unreserve(count: number): void {
     this.room += count;
     for (const wake of this.#waiters.splice(0)) wake();
