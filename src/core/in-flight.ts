@@ -15,10 +15,13 @@ export class InFlight {
   #bytes = new Float64Array(FIRST_CAPACITY);
   #sub = new Uint32Array(FIRST_CAPACITY);
   #sequence: string[] = new Array<string>(FIRST_CAPACITY);
+  /** Effectively once: per ordinal the generation's ordinal of the record after it. */
+  #following: Float64Array | undefined;
   /** First ordinal that is not finished contiguously. */
   #head = 0;
   #next = 0;
   #finished: Position | undefined;
+  #finishedFollowing: number | undefined;
   #finishedRecords = 0;
   #finishedBytes = 0;
 
@@ -29,8 +32,15 @@ export class InFlight {
   /**
    * Adds the next record in shard order, which is finished when `messages` acknowledgements came; 0 = at once
    * (dropped or skipped). Returns its ordinal.
+   * @param following effectively once: the ordinal of the record after it in the shard's generation
    */
-  add(sequenceNumber: string, subSequenceNumber: number, bytes: number, messages: number): number {
+  add(
+    sequenceNumber: string,
+    subSequenceNumber: number,
+    bytes: number,
+    messages: number,
+    following?: number,
+  ): number {
     if (this.#next - this.#head === this.#capacity) this.#grow();
     const ordinal = this.#next++;
     const slot = ordinal & (this.#capacity - 1);
@@ -38,6 +48,10 @@ export class InFlight {
     this.#bytes[slot] = bytes;
     this.#sub[slot] = subSequenceNumber;
     this.#sequence[slot] = sequenceNumber;
+    if (following !== undefined) {
+      this.#following ??= new Float64Array(this.#capacity);
+      this.#following[slot] = following;
+    }
     if (messages === 0) {
       this.#onFinished(bytes);
       this.#advance();
@@ -62,6 +76,11 @@ export class InFlight {
   /** Highest position at and before which everything is finished; undefined before the first. */
   get finished(): Position | undefined {
     return this.#finished;
+  }
+
+  /** The generation's ordinal of the record after {@link InFlight.finished}; undefined where none was given. */
+  get finishedFollowing(): number | undefined {
+    return this.#finishedFollowing;
   }
 
   /** Records that are not finished, or wait behind one that is not. */
@@ -96,6 +115,7 @@ export class InFlight {
     if (head === this.#head) return;
     const last = (head - 1) & mask;
     this.#finished = { sequenceNumber: this.#sequence[last]!, subSequenceNumber: this.#sub[last]! };
+    this.#finishedFollowing = this.#following?.[last];
     this.#finishedRecords += head - this.#head;
     this.#finishedBytes += bytes;
     this.#head = head;
@@ -107,6 +127,7 @@ export class InFlight {
     const bytes = new Float64Array(capacity);
     const sub = new Uint32Array(capacity);
     const sequence = new Array<string>(capacity);
+    const following = this.#following && new Float64Array(capacity);
     for (let ordinal = this.#head; ordinal < this.#next; ordinal++) {
       const from = ordinal & (this.#capacity - 1);
       const to = ordinal & (capacity - 1);
@@ -114,11 +135,13 @@ export class InFlight {
       bytes[to] = this.#bytes[from]!;
       sub[to] = this.#sub[from]!;
       sequence[to] = this.#sequence[from]!;
+      if (following !== undefined) following[to] = this.#following![from]!;
     }
     this.#capacity = capacity;
     this.#open = open;
     this.#bytes = bytes;
     this.#sub = sub;
     this.#sequence = sequence;
+    this.#following = following;
   }
 }

@@ -2,12 +2,13 @@
 // handed to the sink, in shard order; so everything that is numbered is on its way, and nothing else is.
 
 import { ConnectorError } from "../core/errors.ts";
+import { sequenceIdOf } from "../core/generation.ts";
 import { InFlight } from "../core/in-flight.ts";
 import type { Position } from "../core/position.ts";
 import type { SinkMessage, UserRecord } from "../core/record.ts";
-import type { HookOutcome } from "../hooks/record-run.ts";
+import type { HookOutcome } from "../hooks/outcome.ts";
 import type { HeldLease } from "../leases/held-lease.ts";
-import type { Delivery, MessageSink } from "../pulsar/sink.ts";
+import type { Delivery, MessageSink, OnceIdentity } from "../pulsar/sink.ts";
 import type { ReadBudget } from "./read-budget.ts";
 
 /** What a {@link ShardDelivery} works with. */
@@ -21,9 +22,12 @@ export interface ShardDeliveryOptions {
 
 /** Hands records of one shard to the sink and hears of their receipts. */
 export class ShardDelivery implements Delivery {
+  /** Set before the first record is handed on under effectively-once, and then never changed. */
+  once: OnceIdentity | undefined;
   readonly #options: ShardDeliveryOptions;
   readonly #inFlight: InFlight;
   #onEmpty: (() => void) | undefined;
+  #abandoned = false;
 
   constructor(options: ShardDeliveryOptions) {
     this.#options = options;
@@ -34,33 +38,52 @@ export class ShardDelivery implements Delivery {
   /**
    * Hands on what became of a record (null = dropped); waits while the sink has no room.
    * False = the lease is lost or the signal aborted: the record was not handed on.
+   * @param place effectively once: the record's ordinal in the shard's generation
    */
-  handOn(record: UserRecord, outcome: HookOutcome, signal: AbortSignal): boolean | Promise<boolean> {
+  handOn(
+    record: UserRecord,
+    outcome: HookOutcome,
+    signal: AbortSignal,
+    place?: number,
+  ): boolean | Promise<boolean> {
     // Nothing joins what was abandoned: it would hold its budget for ever, and a dropped record would pass it by.
     if (signal.aborted) return false;
     if (outcome === null) {
-      this.#inFlight.add(record.sequenceNumber, record.subSequenceNumber, record.data.length, 0);
+      this.#add(record, record.data.length, 0, place);
       return true;
     }
     const count = isSeveral(outcome) ? outcome.length : 1;
     const room = this.#options.sink.reserve(count, signal);
-    if (room === true) return this.#send(record, outcome);
+    if (room === true) return this.#send(record, outcome, place);
     return room.then((admitted) => {
       if (!admitted) return false;
-      if (!signal.aborted) return this.#send(record, outcome);
+      if (!signal.aborted) return this.#send(record, outcome, place);
       this.#options.sink.unreserve(count);
       return false;
     });
   }
 
-  /** A record of which nothing is published and whose bytes are not counted: its position is only passed. */
-  pass(position: Position): void {
-    this.#inFlight.add(position.sequenceNumber, position.subSequenceNumber, 0, 0);
+  /**
+   * A record of which nothing is published and whose bytes are not counted: its position is only passed.
+   * @param following effectively once: the ordinal of the record after it
+   */
+  pass(position: Position, following?: number): void {
+    this.#inFlight.add(position.sequenceNumber, position.subSequenceNumber, 0, 0, following);
   }
 
   /** How far everything is finished. */
   get finished(): Position | undefined {
     return this.#inFlight.finished;
+  }
+
+  /** Effectively once: the generation's ordinal of the record after {@link ShardDelivery.finished}. */
+  get finishedFollowing(): number | undefined {
+    return this.#inFlight.finishedFollowing;
+  }
+
+  /** Nothing that was handed on is still on its way. */
+  get isDrained(): boolean {
+    return this.#inFlight.size === 0 && !this.#abandoned;
   }
 
   /** Records handed to the sink that a checkpoint cannot pass yet. */
@@ -85,6 +108,7 @@ export class ShardDelivery implements Delivery {
 
   /** Forgets what is in flight: it is not ours any more, or a stop has run out of time. */
   abandon(): void {
+    this.#abandoned ||= this.#inFlight.size > 0;
     this.#options.sink.drop(this);
     this.#inFlight.abandon();
     this.#onEmpty?.();
@@ -113,22 +137,36 @@ export class ShardDelivery implements Delivery {
     );
   }
 
-  #send(record: UserRecord, outcome: SinkMessage | readonly SinkMessage[]): boolean {
+  #send(record: UserRecord, outcome: SinkMessage | readonly SinkMessage[], place?: number): boolean {
     const { sink, budget } = this.#options;
-    const { sequenceNumber, subSequenceNumber } = record;
     const read = record.data.length;
     const several = isSeveral(outcome);
     const made = several ? outcome.reduce((sum, { data }) => sum + data.length, 0) : outcome.data.length;
     if (made > read) budget.release(read - made); // hooks made it larger: it counts at its own size
     const size = Math.max(read, made);
-    if (several) {
-      const ordinal = this.#inFlight.add(sequenceNumber, subSequenceNumber, size, outcome.length);
+    const ordinal = this.#add(record, size, several ? outcome.length : 1, place);
+    if (place !== undefined) {
+      const messages = several ? outcome : [outcome];
+      messages.forEach((message, index) =>
+        sink.send(routable(message, record), this, ordinal, sequenceIdOf(place, index))
+      );
+    } else if (several) {
       for (const message of outcome) sink.send(message, this, ordinal);
     } else {
-      sink.send(outcome, this, this.#inFlight.add(sequenceNumber, subSequenceNumber, size, 1));
+      sink.send(outcome, this, ordinal);
     }
     return true;
   }
+
+  #add({ sequenceNumber, subSequenceNumber }: UserRecord, size: number, messages: number, place?: number) {
+    const following = place === undefined ? undefined : place + 1;
+    return this.#inFlight.add(sequenceNumber, subSequenceNumber, size, messages, following);
+  }
+}
+
+/** A message without key goes where its record's key says, at every replay: never round robin (design §9). */
+function routable(message: SinkMessage, record: UserRecord): SinkMessage {
+  return message.key === undefined ? { ...message, routingKey: record.partitionKey } : message;
 }
 
 function isSeveral(outcome: SinkMessage | readonly SinkMessage[]): outcome is readonly SinkMessage[] {
