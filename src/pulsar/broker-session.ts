@@ -1,0 +1,207 @@
+// Keeps one producer open at the broker that serves its topic: finds the broker, opens the producer, opens it again
+// wherever the topic goes, and closes it. Invariant: what it says when it ends is heard at once, so that nothing of
+// the old session (a receipt, a frame) is taken for the new one's.
+
+import { backoffDelay } from "../core/backoff.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { Connection, ProducerPort } from "./connection.ts";
+import type { Lookup } from "./lookup.ts";
+import type { ProducerContext } from "./producer-context.ts";
+import { isRequestTimeout } from "./requests.ts";
+import { type SessionEnd, sessionEnd } from "./session.ts";
+import { protocolError } from "./wire/protobuf.ts";
+
+/** The producer, as its session knows it. */
+export interface SessionUser extends ProducerPort {
+  readonly topic: string;
+  /** The producer was opened for the first time; the broker's last sequence id of its name, −1 for none. */
+  numberFrom(lastSequenceId: number): void;
+  /** The broker takes frames. */
+  ready(connection: Connection): void;
+  /** It takes none any more: what has no receipt is to be sent again. */
+  gone(): void;
+  /** No broker will take anything: refused for good. */
+  fail(error: ConnectorError): void;
+}
+
+/** See the file's header. */
+export class BrokerSession {
+  readonly #user: SessionUser;
+  readonly #context: ProducerContext;
+  readonly #closing = new AbortController();
+  #name: string | undefined;
+  #epoch = 0;
+  #connection: Connection | undefined;
+  #end: ((end: SessionEnd) => void) | undefined;
+  /** Attempts since the last receipt, or since a session that lasted. */
+  #attempt = 0;
+  #readyAt = Infinity;
+  #lookup: Lookup;
+  #failure: ConnectorError | undefined;
+  #openers: { resolve(): void; reject(error: ConnectorError): void }[] = [];
+
+  constructor(user: SessionUser, context: ProducerContext) {
+    this.#user = user;
+    this.#context = context;
+    this.#lookup = context.lookup();
+  }
+
+  /** Set while the broker takes frames. */
+  get connection(): Connection | undefined {
+    return this.#connection;
+  }
+  /** Under which name the broker knows the producer. Known when a connection is. */
+  get producerName(): string {
+    return this.#name!;
+  }
+
+  /** Looks for the broker, in the background, until closed. */
+  start(): void {
+    this.#run().catch((error: unknown) => this.#context.events.fatal(toConnectorError(error)));
+  }
+
+  /** Resolves when the broker takes messages; rejects when the present attempt, or the next, fails. */
+  opened(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#connection !== undefined) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#openers.push({ resolve, reject }));
+  }
+
+  /** The broker does what it should: the next trouble is the first. */
+  lasts(): void {
+    this.#attempt = 0;
+  }
+
+  /** At once deaf for the present connection: receipts behind a gap would be called out of order. */
+  end(end: SessionEnd): void {
+    this.#disconnect();
+    this.#end?.(end);
+  }
+
+  /** From now on the topic is looked up there. */
+  migrated(serviceUrl: string): void {
+    this.#lookup = this.#context.lookup(serviceUrl);
+  }
+
+  /** For good; the producer is closed at its broker in the background. */
+  fail(error: ConnectorError): void {
+    this.#failure = error;
+    for (const { reject } of this.#openers.splice(0)) reject(error);
+    this.#closing.abort();
+    this.#disconnect();
+  }
+
+  /** Says goodbye to the broker. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const connection = this.#connection;
+    this.#disconnect();
+    if (connection === undefined || connection.closedBy !== undefined) return;
+    const { producerId } = this.#user;
+    const requestId = this.#context.ids.nextRequestId();
+    await connection.request("CLOSE_PRODUCER", { producerId, requestId }).catch(() => {
+      // The broker forgets the producer with its connection at the latest.
+    });
+  }
+
+  async #run(): Promise<void> {
+    const { clock, backoff, events } = this.#context;
+    const signal = AbortSignal.any([this.#context.signal, this.#closing.signal]);
+    let assignedBroker: string | undefined;
+    while (!signal.aborted) {
+      let end: SessionEnd;
+      try {
+        end = await this.#session(assignedBroker, signal);
+      } catch (error) {
+        if (!signal.aborted && !(error instanceof ConnectorError)) throw error; // a defect
+        end = { error: toConnectorError(error) };
+      }
+      this.#disconnect();
+      for (const { reject } of this.#openers.splice(0)) reject(end.error);
+      if (signal.aborted) return;
+      if (!end.error.retryable) return this.#user.fail(end.error);
+      if (clock.monotonic() - this.#readyAt >= backoff.maxMs) this.#attempt = 0;
+      this.#readyAt = Infinity;
+      assignedBroker = end.assignedBroker;
+      const isFirst = this.#attempt++ === 0;
+      const delay = isFirst && end.atOnce ? 0 : backoffDelay(backoff, this.#attempt, clock.random());
+      events.reconnecting?.(this.#user.topic, end.error, delay);
+      if (delay > 0) await clock.sleep(delay, signal);
+    }
+  }
+
+  /** Opens the producer at its broker; resolves when the broker does not serve it any more. */
+  async #session(assignedBroker: string | undefined, signal: AbortSignal): Promise<SessionEnd> {
+    const user = this.#user;
+    const connection = assignedBroker === undefined
+      ? await this.#lookup.broker(user.topic)
+      : await this.#lookup.assigned(assignedBroker);
+    signal.throwIfAborted();
+    const session = sessionEnd();
+    const abort = (): void =>
+      session.end({ error: toConnectorError(signal.reason), closeFirst: this.#failure !== undefined });
+    signal.addEventListener("abort", abort, { once: true });
+    this.#end = session.end;
+    connection.register(user);
+    try {
+      await this.#open(connection);
+      if (!session.ended && !signal.aborted) this.#ready(connection);
+      const end = await session.whenEnded;
+      if (end.closeFirst) await this.#closeProducer(connection);
+      return end;
+    } finally {
+      connection.unregister(user);
+      signal.removeEventListener("abort", abort);
+      this.#end = undefined;
+    }
+  }
+
+  async #open(connection: Connection): Promise<void> {
+    try {
+      const answer = await connection.request("PRODUCER", {
+        topic: this.#user.topic,
+        producerId: this.#user.producerId,
+        requestId: this.#context.ids.nextRequestId(),
+        producerName: this.#name,
+        userProvidedProducerName: false,
+        epoch: this.#epoch++,
+      });
+      if (answer.name !== "PRODUCER_SUCCESS") throw protocolError(`${answer.name} as answer to PRODUCER`);
+      if (this.#name === undefined) {
+        this.#name = answer.producerName;
+        this.#user.numberFrom(answer.lastSequenceId);
+      }
+    } catch (error) {
+      // The broker may have opened it all the same, and would call the next attempt busy.
+      if (isRequestTimeout(error)) await this.#closeProducer(connection);
+      throw error;
+    }
+  }
+
+  #ready(connection: Connection): void {
+    const { clock, events } = this.#context;
+    this.#connection = connection;
+    this.#readyAt = clock.monotonic();
+    events.connected?.(this.#user.topic, connection.name);
+    for (const { resolve } of this.#openers.splice(0)) resolve();
+    this.#user.ready(connection);
+  }
+
+  async #closeProducer(connection: Connection): Promise<void> {
+    connection.unregister(this.#user);
+    if (connection.closedBy !== undefined) return;
+    const { producerId } = this.#user;
+    const requestId = this.#context.ids.nextRequestId();
+    try {
+      await connection.request("CLOSE_PRODUCER", { producerId, requestId });
+    } catch (error) {
+      connection.close(toConnectorError(error)); // no state that we know: start from none
+    }
+  }
+
+  #disconnect(): void {
+    this.#connection?.unregister(this.#user);
+    this.#connection = undefined;
+    this.#user.gone();
+  }
+}

@@ -1,0 +1,30 @@
+// What the producers of one sink share: time, limits, where brokers are found, and whom they tell what.
+
+import type { Backoff } from "../core/backoff.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Batching } from "./batch-timer.ts";
+import type { ClientIds } from "./ids.ts";
+import type { Lookup } from "./lookup.ts";
+import type { SinkEvents } from "./sink.ts";
+import type { BufferSource } from "./wire/entry.ts";
+
+/** See the file's header. */
+export interface ProducerContext {
+  readonly clock: Clock;
+  readonly events: SinkEvents;
+  readonly ids: ClientIds;
+  readonly buffers: BufferSource;
+  readonly backoff: Backoff;
+  readonly batchMaxMessages: number;
+  readonly batchMaxBytes: number;
+  /** Aborted when the sink closes. */
+  readonly signal: AbortSignal;
+  /** Lookups at a service URL; the configured one when none is given. */
+  lookup(serviceUrl?: string): Lookup;
+  /** This many messages are not pending any more. */
+  finished(count: number): void;
+  /** A batch was opened: it is to be sealed after the batch delay. */
+  batchOpened(batching: Batching): void;
+  /** …or before. */
+  batchClosed(batching: Batching): void;
+}

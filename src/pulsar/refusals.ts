@@ -1,0 +1,66 @@
+// What a broker's SEND_ERROR means for the frames of a producer: the end of all, of the oldest one, or one more
+// attempt with the same bytes. The rules are those of Pulsar's Java client where it has any.
+
+import { ConnectorError } from "../core/errors.ts";
+import { brokerError } from "./errors.ts";
+import type { CommandOf } from "./wire/commands.ts";
+import type { Entry } from "./wire/entry.ts";
+import { serverErrorName } from "./wire/server-error.ts";
+
+/** What to do, and why. */
+export type Refusal =
+  /** This and every further message is refused for good. */
+  | { readonly action: "fail"; readonly error: ConnectorError }
+  /** The oldest entry is refused for good, the others go on. */
+  | { readonly action: "refuse-head"; readonly error: ConnectorError }
+  /** The oldest entry is refused for its size: see SendQueue. */
+  | { readonly action: "too-large"; readonly error: ConnectorError }
+  /** The producer is opened again, and everything without a receipt sent again. */
+  | { readonly action: "again"; readonly error: ConnectorError };
+
+/** Whose frame was refused. */
+export interface RefusedFrame {
+  readonly topic: string;
+  readonly broker: string;
+  /** The oldest entry without a receipt. */
+  readonly head: Entry | undefined;
+}
+
+/** See the file's header. */
+export function refusalOf(command: CommandOf<"SEND_ERROR">, { topic, broker, head }: RefusedFrame): Refusal {
+  const error = brokerError(command.error, command.message, { operation: "SEND", topic, broker });
+  const isHead = head !== undefined && command.sequenceId >= head.firstSequenceId &&
+    command.sequenceId <= head.lastSequenceId;
+  switch (serverErrorName(command.error)) {
+    case "TopicTerminatedError":
+    case "ProducerFenced":
+      return { action: "fail", error };
+    case "NotAllowedError":
+      if (!isHead) break;
+      return isAboutSize(command.message)
+        ? { action: "too-large", error: tooLargeForTopic(error) }
+        : { action: "refuse-head", error };
+    case "ChecksumError":
+      if (!isHead || head.intact) break; // damaged on its way: the same bytes again
+      return {
+        action: "refuse-head",
+        error: new ConnectorError(`a frame for topic ${topic} was damaged in memory before it was sent`, {
+          code: "INTERNAL",
+          cause: error,
+        }),
+      };
+  }
+  return { action: "again", error };
+}
+
+/** Topics may have a lower limit than their broker; its name for that is NotAllowedError. */
+function isAboutSize(message: string): boolean {
+  return /exceed.*(size|length)/i.test(message);
+}
+
+function tooLargeForTopic(error: ConnectorError): ConnectorError {
+  return new ConnectorError(
+    `${error.message} This topic takes smaller messages than its broker (policy maxMessageSize).`,
+    { code: "MESSAGE_TOO_LARGE", cause: error, where: error.where },
+  );
+}
