@@ -5,6 +5,7 @@
 import { setMaxListeners } from "node:events";
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { isSameGeneration, type PulsarGeneration, type StoredGeneration } from "../core/generation.ts";
 import { type Checkpoint, comparePositions } from "../core/position.ts";
 import { mayHaveBeenApplied } from "./errors.ts";
 import { isAtLatest, isFinished, ownerOf, type StreamIdentity } from "./lease.ts";
@@ -36,6 +37,18 @@ export interface HeldLeaseOptions {
   readonly workerId: string;
   readonly failoverTimeMs: number;
   readonly events: HeldLeaseEvents;
+}
+
+/**
+ * The generation that a write stores, by the one that the row holds. Asked when the write is made, and again when an
+ * unanswered one turns out to have arrived before it; gives the same for what it gave.
+ */
+export type GenerationUpdate = (stored: StoredGeneration) => PulsarGeneration;
+
+/** What a checkpoint writes beside the position, in the same write. */
+export interface CheckpointOptions {
+  readonly childShardIds?: readonly string[] | undefined;
+  readonly generation?: GenerationUpdate | undefined;
 }
 
 /** Options of {@link takeLease}. */
@@ -134,7 +147,7 @@ export class HeldLease {
   /** Counts up. Rejects with a ConnectorError when nobody knows whether it did; then call again. */
   renew(): Promise<"renewed" | "lost"> {
     return this.#serially(async () => {
-      const written = await this.#write({}, () => true);
+      const written = await this.#write(() => ({}), () => true);
       return written && this.isAlive() ? "renewed" : "lost";
     });
   }
@@ -144,30 +157,43 @@ export class HeldLease {
    * Rejects with a ConnectorError (retryable: the same call may be repeated at any time, also when the first was
    * applied after all). A position before the stored one is a defect of the caller (INTERNAL).
    */
-  checkpoint(
-    checkpoint: Checkpoint,
-    options: { readonly childShardIds?: readonly string[] } = {},
-  ): Promise<"stored" | "lost"> {
+  checkpoint(checkpoint: Checkpoint, options: CheckpointOptions = {}): Promise<"stored" | "lost"> {
     return this.#serially(async () => {
       if (!this.isAlive()) return "lost";
-      const children = options.childShardIds;
+      const { childShardIds: children, generation } = options;
       const order = comparePositions(checkpoint, this.#lease.checkpoint);
       if (order < 0) throw this.#backwards(checkpoint);
-      if (order === 0 && (children === undefined || sameSet(children, this.#lease.childShardIds))) {
-        return "stored";
-      }
-      const change: LeaseChange = {
-        checkpoint,
-        ...(children === undefined ? {} : { childShardIds: children }),
-        ...(this.#lease.startedAt === undefined ? {} : { startedAt: null }),
-      };
+      const holdsAll = (row: Lease): boolean =>
+        comparePositions(row.checkpoint, checkpoint) === 0 &&
+        (children === undefined || sameSet(children, row.childShardIds)) && holds(row, generation);
+      if (order === 0 && holdsAll(this.#lease)) return "stored";
       const written = await this.#write(
-        change,
+        (row) => ({
+          checkpoint,
+          ...(children === undefined ? {} : { childShardIds: children }),
+          ...(generation === undefined ? {} : { generation: generation(row.generation) }),
+          ...(row.startedAt === undefined ? {} : { startedAt: null }),
+        }),
         (row) =>
-          comparePositions(row.checkpoint, checkpoint) === 0 && row.startedAt === undefined &&
-            (children === undefined || sameSet(row.childShardIds, children)) ||
+          holdsAll(row) && row.startedAt === undefined ||
           // An unanswered end of the shard has arrived after all: a position is not written over it.
           isFinished(row) && checkpoint.sequenceNumber !== "SHARD_END",
+      );
+      return written ? "stored" : "lost";
+    });
+  }
+
+  /**
+   * Stores a generation beside the checkpoint as it stands. Rejects with a ConnectorError (retryable: the same call may
+   * be repeated at any time).
+   */
+  storeGeneration(generation: GenerationUpdate): Promise<"stored" | "lost"> {
+    return this.#serially(async () => {
+      if (!this.isAlive()) return "lost";
+      if (holds(this.#lease, generation)) return "stored";
+      const written = await this.#write(
+        (row) => ({ generation: generation(row.generation) }),
+        (row) => holds(row, generation),
       );
       return written ? "stored" : "lost";
     });
@@ -183,7 +209,7 @@ export class HeldLease {
       if (this.#end !== "releasing" && !this.isAlive()) return "lost";
       this.#end = "releasing";
       // On condition of the counter, as every write: a late one must not evict us after we took the lease again.
-      const written = await this.#write({ leaseOwner: null }, (row) => row.leaseOwner === undefined);
+      const written = await this.#write(() => ({ leaseOwner: null }), (row) => row.leaseOwner === undefined);
       this.#end = "released";
       this.#options.events.released(this);
       return written ? "released" : "lost";
@@ -203,9 +229,10 @@ export class HeldLease {
   /**
    * One conditional write; after a failed condition whatever the row says. True = the row holds what was to be
    * written, false = lost.
-   * @param holds whether a row has exactly the values of this change
+   * @param change what to write, by the row as it is known
+   * @param isDone whether a row has exactly the values of this change
    */
-  async #write(change: LeaseChange, holds: (row: Lease) => boolean): Promise<boolean> {
+  async #write(change: (row: Lease) => LeaseChange, isDone: (row: Lease) => boolean): Promise<boolean> {
     const { store, clock } = this.#options;
     for (;;) {
       if (this.#end !== "releasing" && !this.isAlive()) return false;
@@ -213,7 +240,7 @@ export class HeldLease {
       const sentAt = clock.monotonic();
       const since = this.#unansweredSince ??= sentAt;
       try {
-        const result = await store.update(this.shardId, counter, change);
+        const result = await store.update(this.shardId, counter, change(this.#lease));
         if (result.done) {
           this.#adopt(result.lease, since);
           return true;
@@ -231,7 +258,7 @@ export class HeldLease {
       }
       // An earlier write of ours arrived whose answer we never got.
       this.#adopt(row, since);
-      if (holds(row)) return true;
+      if (isDone(row)) return true;
     }
   }
 
@@ -276,6 +303,10 @@ export class HeldLease {
     this.#queue = run.catch(() => {}); // the caller of this task hears of it, the next one need not
     return run;
   }
+}
+
+function holds({ generation: stored }: Lease, generation: GenerationUpdate | undefined): boolean {
+  return generation === undefined || isSameGeneration(stored, generation(stored));
 }
 
 function sameSet(a: readonly string[], b: readonly string[]): boolean {

@@ -3,12 +3,19 @@
 
 import { ConnectorError } from "../core/errors.ts";
 import { isCheckpoint } from "../core/position.ts";
+import { GENERATION_ATTRIBUTES, generationItem, readGeneration } from "./generation-row.ts";
 import type { Lease, LeaseChange } from "./store.ts";
 
 /** One attribute in DynamoDB's JSON form; other types may stand in a row but are not ours. */
 export type Attribute =
   & Readonly<Record<string, unknown>>
-  & { readonly S?: string; readonly N?: string; readonly SS?: readonly string[] };
+  & {
+    readonly S?: string;
+    readonly N?: string;
+    readonly SS?: readonly string[];
+    readonly BOOL?: boolean;
+    readonly M?: Readonly<Record<string, Attribute>>;
+  };
 
 /** A row: attribute name → value. */
 export type LeaseItem = Readonly<Record<string, Attribute>>;
@@ -48,7 +55,7 @@ export function toItem(lease: Lease): LeaseItem {
   if (lease.streamArn !== undefined) item["streamArn"] = string(lease.streamArn);
   if (lease.streamCreatedAt !== undefined) item["streamCreatedAt"] = number(lease.streamCreatedAt);
   if (lease.startedAt !== undefined) item["startedAt"] = number(lease.startedAt);
-  return item;
+  return typeof lease.generation === "object" ? { ...item, ...generationItem(lease.generation) } : item;
 }
 
 /**
@@ -84,6 +91,7 @@ export function fromItem(item: LeaseItem, tableName: string): Lease | undefined 
     streamArn: item["streamArn"]?.S,
     streamCreatedAt: optionalNumber(item["streamCreatedAt"]),
     startedAt: optionalNumber(item["startedAt"]),
+    ...optionalGeneration(item),
     ...hashRange(item),
   };
 }
@@ -102,6 +110,8 @@ export function toItemChange(change: LeaseChange, expectedCounter: number): Item
   put("streamArn", optional(change.streamArn, string));
   put("streamCreatedAt", optional(change.streamCreatedAt, number));
   put("checkpointOwner", change.checkpointOwner);
+  if (change.generation === null) remove.push(...GENERATION_ATTRIBUTES);
+  else if (change.generation !== undefined) Object.assign(sets, generationItem(change.generation));
   if (change.checkpoint !== undefined) {
     sets["checkpoint"] = string(change.checkpoint.sequenceNumber);
     sets["checkpointSubSequenceNumber"] = number(change.checkpoint.subSequenceNumber);
@@ -133,6 +143,11 @@ function optional<T extends string | number>(
 
 function optionalNumber(attribute: Attribute | undefined): number | undefined {
   return attribute?.N === undefined ? undefined : Number(attribute.N);
+}
+
+function optionalGeneration(item: LeaseItem): Pick<Lease, "generation"> {
+  const generation = readGeneration(item);
+  return generation === undefined ? {} : { generation };
 }
 
 function hashRange(item: LeaseItem): { startingHashKey: string; endingHashKey: string } | undefined {

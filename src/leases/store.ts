@@ -2,10 +2,11 @@
 // the same tests. Every method is one attempt with a hard time-out; who retries is the caller's business.
 
 import type { ConnectorError } from "../core/errors.ts";
+import type { PulsarGeneration, StoredGeneration } from "../core/generation.ts";
 import type { HashKeyRange } from "../core/shard.ts";
 import type { Checkpoint } from "../core/position.ts";
 
-/** A lease row: KCL 2.6.0's attributes and ours (`streamArn`, `streamCreatedAt`, `startedAt`). */
+/** A lease row: KCL 2.6.0's attributes and ours (`streamArn`, `streamCreatedAt`, `startedAt`, `pulsar…`). */
 export interface Lease extends Partial<HashKeyRange> {
   /** The shard id. */
   readonly leaseKey: string;
@@ -22,6 +23,8 @@ export interface Lease extends Partial<HashKeyRange> {
   readonly streamCreatedAt?: number | undefined;
   /** Epoch milliseconds on Kinesis' clock: where a LATEST lease goes on before its first checkpoint. */
   readonly startedAt?: number | undefined;
+  /** Effectively once: the numbering of the shard's messages. */
+  readonly generation?: StoredGeneration;
 }
 
 /** Attributes that a conditional write sets (`null` removes); the counter always goes up by one. */
@@ -36,6 +39,8 @@ export interface LeaseChange {
   readonly streamArn?: string;
   readonly streamCreatedAt?: number;
   readonly checkpointOwner?: null;
+  /** All of its attributes at once. */
+  readonly generation?: PulsarGeneration | null;
 }
 
 /** What a conditional write found. */
