@@ -15,6 +15,11 @@ export class Batch {
   #deliveries: Delivery[] = [];
   /** Per run: index in #deliveries, first ordinal, number of messages; in the entry's order. */
   #runs: number[] = [];
+  /** For SendQueue: frames that the present connection was given (chunks, if there are several), … */
+  framesGiven = 0;
+  /** … their receipts, and the size of the largest. */
+  receipts = 0;
+  largestFrame = 0;
 
   constructor(entry: Entry) {
     this.entry = entry;
@@ -23,6 +28,11 @@ export class Batch {
   /** Messages in it. */
   get count(): number {
     return this.entry.count;
+  }
+
+  /** Whether brokers know its messages by sequence ids that are the same at every replay. */
+  get isOnce(): boolean {
+    return this.#deliveries.some(({ once }) => once !== undefined);
   }
 
   add(message: SinkMessage, bound: number, sequenceId: number, delivery: Delivery, ordinal: number): void {
@@ -41,11 +51,21 @@ export class Batch {
     this.#eachRun((delivery, from, count) => delivery.acknowledged(from, from + count - 1));
   }
 
-  /** Tells each party of each of its messages. */
-  refused(error: ConnectorError): void {
+  /** Tells each party of each of its messages; what they want to be waited for. */
+  refused(error: ConnectorError): Promise<void>[] {
+    const waitFor: Promise<void>[] = [];
     this.#eachRun((delivery, from, count) => {
-      for (let ordinal = from; ordinal < from + count; ordinal++) delivery.refused(ordinal, error);
+      for (let ordinal = from; ordinal < from + count; ordinal++) {
+        const settled = delivery.refused(ordinal, error);
+        if (settled !== undefined) waitFor.push(settled);
+      }
     });
+    return waitFor;
+  }
+
+  /** No frame of it was given to the connection that comes next. */
+  rewind(): void {
+    this.framesGiven = this.receipts = this.largestFrame = 0;
   }
 
   /** Takes out the messages of parties that may not write any more; returns how many. */
@@ -66,18 +86,22 @@ export class Batch {
     if (index >= 0) this.#deliveries[index] = FORGOTTEN;
   }
 
-  /** Moves the second half to a batch of its own. Needs two messages. */
-  split(): Batch {
-    const half = this.count >> 1;
-    const rest = new Batch(this.entry.splitAt(half));
+  /** Moves the messages with higher sequence ids to a batch of their own; there must be some, but not all. */
+  splitAfter(sequenceId: number): Batch {
+    return this.splitAt(this.entry.countUpTo(sequenceId));
+  }
+
+  /** Moves the messages from number `index` on to a batch of their own. */
+  splitAt(index: number): Batch {
+    const rest = new Batch(this.entry.splitAt(index));
     const runs = this.#runs;
     this.#runs = [];
-    let left = half;
+    let left = index;
     for (let at = 0; at < runs.length; at += 3) {
-      const [index, from, count] = [runs[at]!, runs[at + 1]!, runs[at + 2]!];
+      const [party, from, count] = [runs[at]!, runs[at + 1]!, runs[at + 2]!];
       const here = Math.min(left, count);
-      if (here > 0) this.#runs.push(index, from, here);
-      if (here < count) rest.#runs.push(rest.#indexOf(this.#deliveries[index]!), from + here, count - here);
+      if (here > 0) this.#runs.push(party, from, here);
+      if (here < count) rest.#runs.push(rest.#indexOf(this.#deliveries[party]!), from + here, count - here);
       left -= here;
     }
     return rest;

@@ -34,8 +34,11 @@ export interface ProducerPort {
   readonly producerId: number;
   /** Gets frames ready, up to so many bytes; returns how many bytes. */
   prepareFrames(maxBytes: number): number;
-  /** The next frame to write, if any: it is given to an empty socket right after, so this must be quick. */
-  takeFrame(): Buffer | undefined;
+  /**
+   * Adds the next frame to write, in one piece or several, and returns its bytes; 0 = none. It is given to an empty
+   * socket right after, so this must be quick.
+   */
+  takeFrame(frames: Buffer[]): number;
   receipt(sequenceId: number, isDuplicate: boolean): void;
   sendError(error: CommandOf<"SEND_ERROR">): void;
   closedByBroker(command: CommandOf<"CLOSE_PRODUCER">): void;
@@ -228,9 +231,8 @@ export class Connection {
     let bytes = 0;
     for (const producer of this.#writers) {
       this.#writers.delete(producer);
-      for (let frame = producer.takeFrame(); frame !== undefined; frame = producer.takeFrame()) {
-        frames.push(frame);
-        bytes += frame.length;
+      for (let size = producer.takeFrame(frames); size > 0; size = producer.takeFrame(frames)) {
+        bytes += size;
         if (bytes < WRITE_BYTES) continue;
         this.#writers.add(producer); // to the end of the line
         return frames;

@@ -1,6 +1,7 @@
 // The closed batches of one producer in order: which were given to the present connection, which wait. Invariants:
-// a frame is sealed once and then always the same, unless a party that lost its lease has to come out of it (G5)
-// or a broker takes smaller messages; whoever is told something may call back, so the queue is in order before.
+// a frame that a broker may have stored is always the same, unless a party that lost its lease has to come out of it
+// (G5); nothing is given behind a frame larger than any that the topic took before, so that what it refuses for its
+// size can be split without leaving order; whoever is told something may call back, so the queue is in order before.
 
 import type { Buffer } from "node:buffer";
 import type { ConnectorError } from "../core/errors.ts";
@@ -9,27 +10,63 @@ import { messageTooLarge } from "./errors.ts";
 import type { Delivery } from "./sink.ts";
 import type { Entry, EntryHeader } from "./wire/entry.ts";
 
+/** What frames depend on beside their messages: one session with one broker. */
+export interface FrameTarget {
+  readonly header: EntryHeader;
+  /** Largest message that the broker takes, bytes. */
+  readonly maxMessageSize: number;
+  /** Whether larger messages go in chunks; otherwise they are refused. */
+  readonly chunking: boolean;
+  /**
+   * Effectively once: what the broker said in the PRODUCER_SUCCESS of this session; −1 otherwise. Not the highest of
+   * all sessions: after a failed write brokers go back to what is stored.
+   */
+  readonly lastSequenceId: number;
+}
+
+/** What a queue tells its producer. */
+export interface QueueEvents {
+  /** So many messages ended: acknowledged, refused or dropped. */
+  finished(count: number): void;
+  /** The broker acknowledged so many that it had already, and did not store them again. */
+  duplicates(count: number): void;
+  /** There may be frames again that were held back. */
+  resumed(): void;
+}
+
+/** Nobody gives a topic a lower limit than this many bytes. */
+const NO_LIMIT_BELOW = 1024;
+
 /** One producer's. */
 export class SendQueue {
   readonly #topic: string;
-  readonly #finished: (count: number) => void;
+  readonly #events: QueueEvents;
   readonly #batches: Batch[] = [];
-  /** The first so many were given to the present connection. */
+  /** The first so many were given whole to the present connection; the next one perhaps some of its chunks. */
   #given = 0;
+  /** Batches from this index on wait until what was refused before them is settled. */
+  #barrier = Infinity;
+  #unsettled = 0;
+  /** Size of the largest frame that the topic took. */
+  #taken = NO_LIMIT_BELOW;
+  /** A larger one is on its way; nothing is given behind it. */
+  #isProbing = false;
+  /** Batches that are larger are split: a topic may take less than its broker. */
+  #topicLimit = Infinity;
 
-  /** @param finished is told how many messages ended */
-  constructor(topic: string, finished: (count: number) => void) {
+  constructor(topic: string, events: QueueEvents) {
     this.#topic = topic;
-    this.#finished = finished;
+    this.#events = events;
   }
 
   get isEmpty(): boolean {
     return this.#batches.length === 0;
   }
 
-  /** The oldest entry without a receipt, if the present connection was given it. */
+  /** The oldest entry without a receipt, if the present connection was given it, or some of its chunks. */
   get head(): Entry | undefined {
-    return this.#given > 0 ? this.#batches[0]!.entry : undefined;
+    const batch = this.#batches[0];
+    return batch !== undefined && batch.framesGiven > 0 ? batch.entry : undefined;
   }
 
   add(batch: Batch): void {
@@ -38,73 +75,99 @@ export class SendQueue {
 
   /** The connection is gone: all from the first again. */
   rewind(): void {
+    for (let at = 0; at <= this.#given; at++) this.#batches[at]?.rewind();
     this.#given = 0;
+    this.#isProbing = false;
   }
 
   /** Seals what comes next, up to `maxBytes`: costs time, so it is done before parties are asked. */
-  prepare(header: EntryHeader, maxBytes: number): number {
+  prepare(target: FrameTarget, maxBytes: number): number {
     let bytes = 0;
-    for (let at = this.#given; at < this.#batches.length && bytes < maxBytes; at++) {
-      const { entry } = this.#batches[at]!;
-      if (!entry.sealed) entry.seal(header);
-      bytes += entry.frame.length;
+    for (let at = this.#given; at < this.#end && bytes < maxBytes; at++) {
+      this.#seal(at, target);
+      bytes += this.#batches[at]!.entry.frame.length;
     }
     return bytes;
   }
 
-  /** The next frame, of parties that are alive at this moment. */
-  take(header: EntryHeader, maxMessageSize: number): Buffer | undefined {
-    for (;;) {
+  /** Adds the next frame, of parties that are alive at this moment, to `frames`; returns its bytes, 0 = none. */
+  take(target: FrameTarget, frames: Buffer[]): number {
+    while (this.#given < this.#end) {
       const at = this.#given;
-      const batch = this.#batches[at];
-      if (batch === undefined) return undefined;
-      const removed = batch.removeDead();
-      this.#finished(removed);
+      const batch = this.#batches[at]!;
+      this.#events.finished(batch.removeDead());
       if (this.#batches[at] !== batch) continue; // a party that was asked has dropped it
       if (batch.count === 0) {
-        this.#batches.splice(at, 1);
+        this.#removeAt(at);
         continue;
       }
+      if (this.#seal(at, target)) continue; // asked again: sealing took time
       const { entry } = batch;
-      if (!entry.sealed) {
-        entry.seal(header);
-        if (removed > 0) continue; // asked again: sealing took time
-      }
-      if (entry.messageSize <= maxMessageSize) {
+      const max = target.maxMessageSize;
+      if (batch.count > 1 && entry.messageSize > Math.min(max, this.#topicLimit)) {
+        this.#insert(at + 1, batch.splitAt(batch.count >> 1));
+      } else if (entry.messageSize <= max) {
         this.#given++;
-        return entry.frame;
-      }
-      if (batch.count > 1) this.#batches.splice(at + 1, 0, batch.split());
-      else this.#refuse(at, messageTooLarge(this.#topic, entry.messageSize, maxMessageSize));
+        return this.#give(batch, entry.messageSize, entry.frame, frames);
+      } else this.#refuse(at, messageTooLarge(this.#topic, entry.messageSize, max));
     }
+    return 0;
   }
 
   /**
-   * A receipt: for the oldest entry, for one that had its receipt before ("stale"), or for a later one ("ahead"),
-   * which means that one got lost.
+   * A receipt: for the oldest entry, for one chunk of it, for an entry that had its receipt before ("stale"), or for
+   * a later one ("ahead"), which means that one got lost.
    */
-  receipt(sequenceId: number): "done" | "stale" | "ahead" {
+  receipt(sequenceId: number, isDuplicate: boolean): "done" | "chunk" | "stale" | "ahead" {
     const entry = this.head;
     if (entry === undefined || sequenceId < entry.firstSequenceId) return "stale";
     if (sequenceId > entry.lastSequenceId) return "ahead";
-    const batch = this.#batches.shift()!;
-    this.#given--;
-    entry.release(); // the broker has the bytes, so no socket needs them
-    this.#finished(batch.count);
-    batch.acknowledged();
-    return "done";
+    const batch = this.#batches[0]!;
+    batch.receipts++;
+    this.#taken = Math.max(this.#taken, batch.largestFrame);
+    const isDone = this.#given > 0 && batch.receipts === batch.framesGiven;
+    if (isDone) {
+      this.#removeAt(0);
+      entry.release(); // the broker has the bytes, so no socket needs them
+      this.#events.finished(batch.count);
+      if (isDuplicate) this.#events.duplicates(batch.count);
+      batch.acknowledged();
+    }
+    this.#endProbe();
+    return isDone ? "done" : "chunk";
   }
 
   /** The oldest entry was refused for good. */
   refuseHead(error: ConnectorError): void {
-    this.#given--;
     this.#refuse(0, error);
+    this.#endProbe();
   }
 
   /** All of them. */
   refuseAll(error: ConnectorError): void {
-    this.#given = 0;
     while (!this.isEmpty) this.#refuse(0, error);
+  }
+
+  /**
+   * The oldest entry was refused for its size alone: its halves are given instead, a single message is refused.
+   * False when later entries may be stored already, which a limit that was lowered just now can do: then the session
+   * has to be ended, and all is sent again. Under effectively-once that would look like duplicates, so all of the
+   * entry's messages are refused.
+   */
+  refuseHeadsSize(error: ConnectorError): boolean {
+    const batch = this.#batches[0]!;
+    const isLast = this.#given === 0 || (this.#given === 1 && (this.#batches[1]?.framesGiven ?? 0) === 0);
+    this.#topicLimit = batch.entry.messageSize - 1;
+    this.#taken = Math.min(this.#taken, this.#topicLimit);
+    if (batch.count === 1 || (batch.isOnce && !isLast)) {
+      this.refuseHead(error);
+      return true;
+    }
+    this.#given = 0;
+    batch.rewind();
+    this.#insert(1, batch.splitAt(batch.count >> 1));
+    this.#endProbe();
+    return isLast;
   }
 
   /** See MessageSink.drop. */
@@ -116,9 +179,10 @@ export class SendQueue {
         continue;
       }
       const removed = batch.remove(delivery);
-      if (batch.count === 0) this.#batches.splice(at, 1);
-      this.#finished(removed);
+      if (batch.count === 0) this.#removeAt(at);
+      this.#events.finished(removed);
     }
+    this.#endProbe();
   }
 
   /** Adds to all sequence ids; before anything was sealed. */
@@ -132,10 +196,67 @@ export class SendQueue {
     this.#batches.length = 0;
   }
 
-  /** Its buffer is not used again: a socket may still be reading it. */
+  /** Batches from here on cannot be given now. */
+  get #end(): number {
+    return this.#isProbing ? 0 : Math.min(this.#barrier, this.#batches.length);
+  }
+
+  /** Seals a batch that is not; true when there was something to do. */
+  #seal(at: number, target: FrameTarget): boolean {
+    const batch = this.#batches[at]!;
+    const { entry } = batch;
+    const { lastSequenceId } = target;
+    if (entry.firstSequenceId <= lastSequenceId && entry.lastSequenceId > lastSequenceId) {
+      this.#insert(at + 1, batch.splitAfter(lastSequenceId));
+    }
+    if (entry.sealed) return false;
+    entry.seal(target.header);
+    return true;
+  }
+
+  #give(batch: Batch, size: number, frame: Buffer, frames: Buffer[]): number {
+    batch.framesGiven++;
+    batch.largestFrame = Math.max(batch.largestFrame, size);
+    if (size > this.#taken) this.#isProbing = true;
+    frames.push(frame);
+    return frame.length;
+  }
+
+  /** Nothing is on its way any more. */
+  #endProbe(): void {
+    if (!this.#isProbing || this.head !== undefined) return;
+    this.#isProbing = false;
+    this.#events.resumed();
+  }
+
+  #insert(at: number, batch: Batch): void {
+    this.#batches.splice(at, 0, batch);
+    if (at <= this.#barrier) this.#barrier++;
+  }
+
+  #removeAt(at: number): Batch {
+    if (at < this.#given) this.#given--;
+    if (at < this.#barrier) this.#barrier--;
+    return this.#batches.splice(at, 1)[0]!;
+  }
+
+  /**
+   * Its buffer is not used again: a socket may still be reading it. Where somebody has to do something about it
+   * first, what stood behind it waits; what stood before may be sent, also again.
+   */
   #refuse(at: number, error: ConnectorError): void {
-    const [batch] = this.#batches.splice(at, 1);
-    this.#finished(batch!.count);
-    batch!.refused(error);
+    const batch = this.#removeAt(at);
+    this.#barrier = Math.min(this.#barrier, at);
+    this.#unsettled++;
+    this.#events.finished(batch.count);
+    const waitFor = batch.refused(error);
+    if (waitFor.length === 0) this.#settled();
+    else void Promise.all(waitFor).then(() => this.#settled());
+  }
+
+  #settled(): void {
+    if (--this.#unsettled > 0) return;
+    this.#barrier = Infinity;
+    this.#events.resumed();
   }
 }

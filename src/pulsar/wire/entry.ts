@@ -222,6 +222,17 @@ export class Entry {
     this.#frameStart = -1;
   }
 
+  /** How many of its messages have at most this sequence id (they rise). */
+  countUpTo(sequenceId: number): number {
+    let count = 0;
+    let at = this.#start;
+    while (at < this.#end && this.#sequenceId(this.#buffer, at).value <= sequenceId) {
+      at = batchEntry(this.#buffer, at, this.#end).end;
+      count++;
+    }
+    return count;
+  }
+
   /** Moves the messages from number `index` on to a new entry; both have to be sealed anew. */
   splitAt(index: number): Entry {
     const ends = this.#messageEnds();
