@@ -6,7 +6,7 @@ import { awsFailure } from "../core/aws-failure.ts";
 import { ConnectorError } from "../core/errors.ts";
 import { awsClientConfig } from "./client-config.ts";
 import type { CredentialOptions, CredentialProvider } from "./credentials.ts";
-import { safeCause, safeWords } from "./secrets.ts";
+import { safeCause, safeWords } from "../core/secrets.ts";
 import { shareCredentials } from "./shared-credentials.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;

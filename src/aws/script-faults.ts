@@ -2,7 +2,7 @@
 
 import { awsFailure } from "../core/aws-failure.ts";
 import { ConnectorError, type ErrorCode } from "../core/errors.ts";
-import { safeCause, safeWords } from "./secrets.ts";
+import { safeCause, safeWords } from "../core/secrets.ts";
 
 /** `awsCredentialPluginName` as a script. */
 export interface CredentialScript {

@@ -23,7 +23,8 @@ export type ErrorCode =
   | "AWS_REFUSED" // AWS refused a request for a reason that repeating does not cure
   | "PULSAR_UNREACHABLE" // no connection to a broker
   | "PULSAR_UNAVAILABLE" // a broker that answered "not now"
-  | "PULSAR_NOT_AUTHORIZED" // authentication or authorization refused by the broker
+  | "PULSAR_NOT_AUTHORIZED" // no credentials, or authentication or authorization refused by the broker
+  | "PULSAR_TLS" // the encrypted connection to a broker cannot be made, or not be trusted
   | "PULSAR_TOPIC_NOT_FOUND"
   | "PULSAR_TOPIC_TERMINATED"
   | "PULSAR_QUOTA_EXCEEDED"

@@ -18,3 +18,20 @@ export function untilAborted<T>(promise: PromiseLike<T>, signal: AbortSignal): P
     );
   });
 }
+
+/** The promise's value; rejects with the signal's reason as soon as that aborts. */
+export function orAborted<T>(promise: PromiseLike<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+    const done = (): void => signal.removeEventListener("abort", abort);
+    promise.then((value) => {
+      done();
+      resolve(value);
+    }, (error) => {
+      done();
+      reject(error);
+    });
+  });
+}

@@ -4,7 +4,7 @@
 
 import { backoffDelay } from "../core/backoff.ts";
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
-import type { Connection, ProducerPort } from "./connection.ts";
+import type { BrokerTarget, Connection, ProducerPort } from "./connection.ts";
 import type { Lookup } from "./lookup.ts";
 import type { ProducerContext } from "./producer-context.ts";
 import { isRequestTimeout } from "./requests.ts";
@@ -107,7 +107,7 @@ export class BrokerSession {
   async #run(): Promise<void> {
     const { clock, backoff, events } = this.#context;
     const signal = AbortSignal.any([this.#context.signal, this.#closing.signal]);
-    let assignedBroker: string | undefined;
+    let assignedBroker: BrokerTarget | undefined;
     while (!signal.aborted) {
       let end: SessionEnd;
       try {
@@ -131,7 +131,7 @@ export class BrokerSession {
   }
 
   /** Opens the producer at its broker; resolves when the broker does not serve it any more. */
-  async #session(assignedBroker: string | undefined, signal: AbortSignal): Promise<SessionEnd> {
+  async #session(assignedBroker: BrokerTarget | undefined, signal: AbortSignal): Promise<SessionEnd> {
     const user = this.#user;
     const connection = assignedBroker === undefined
       ? await this.#lookup.broker(user.topic)

@@ -6,18 +6,20 @@ import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
 import { type Logger, silentLogger } from "../core/log.ts";
 import type { SinkMessage } from "../core/record.ts";
-import { type AuthSupplier, noAuth } from "./auth.ts";
+import { orAborted } from "../core/until-aborted.ts";
+import { type AuthSupplier, noAuth } from "./auth/supplier.ts";
 import { BatchTimer } from "./batch-timer.ts";
 import { ConnectionPool } from "./connection-pool.ts";
 import { ClientIds } from "./ids.ts";
 import { Lookup } from "./lookup.ts";
 import { Permits } from "./permits.ts";
 import type { HashingScheme } from "./routing.ts";
-import { parseServiceUrl } from "./service-url.ts";
 import type { Delivery, MessageSink, SinkEvents } from "./sink.ts";
 import { Topic, type TopicContext } from "./topic.ts";
 import { fullTopicName } from "./topic-name.ts";
-import { tcpTransport, type TransportFactory } from "./transport.ts";
+import type { TlsOptions } from "./tls-files.ts";
+import { pulsarTransport } from "./tls-transport.ts";
+import type { TransportFactory } from "./transport.ts";
 import { BufferPool } from "./wire/buffer-pool.ts";
 
 /** Options of {@link createBuiltinSink}. Times in milliseconds, sizes in bytes. */
@@ -50,7 +52,9 @@ export interface BuiltinSinkOptions {
   readonly listenerName?: string | undefined;
   /** @default none */
   readonly auth?: AuthSupplier | undefined;
-  /** @default plain TCP */
+  /** For pulsar+ssl://. */
+  readonly tls?: TlsOptions | undefined;
+  /** @default TCP, with TLS for pulsar+ssl:// */
   readonly transport?: TransportFactory | undefined;
   /** Connecting and handshake. @default 10000 */
   readonly connectTimeoutMs?: number | undefined;
@@ -74,7 +78,7 @@ const BACKOFF: Backoff = { firstMs: 100, maxMs: 15_000, jitter: 0.2 };
 
 /**
  * A sink that publishes with the builtin producer. Connects when the first message of a topic comes.
- * Throws CONFIG_INVALID for a service URL that cannot be used, NOT_YET for one with TLS.
+ * Throws CONFIG_INVALID for a service URL that cannot be used.
  */
 export function createBuiltinSink(options: BuiltinSinkOptions): MessageSink {
   return new BuiltinSink(options);
@@ -87,6 +91,7 @@ class BuiltinSink implements MessageSink {
   readonly #maxProducers: number;
   readonly #deadLetterTopic: string | undefined;
   readonly #permits: Permits;
+  readonly #auth: AuthSupplier;
   readonly #pool: ConnectionPool;
   readonly #batchTimer: BatchTimer;
   readonly #context: TopicContext;
@@ -101,7 +106,6 @@ class BuiltinSink implements MessageSink {
 
   constructor(options: BuiltinSinkOptions) {
     const { clock, events, serviceUrl, listenerName } = options;
-    refuseTls(serviceUrl, options.transport);
     this.#clock = clock;
     this.#events = events;
     this.#log = options.log ?? silentLogger;
@@ -110,9 +114,10 @@ class BuiltinSink implements MessageSink {
     this.#permits = new Permits(options.maxPendingMessages ?? 10_000);
     const { signal } = this.#closing;
     this.#batchTimer = new BatchTimer(clock, options.batchMaxDelayMs ?? 10, signal, this.#fatal);
+    this.#auth = options.auth ?? noAuth;
     this.#pool = new ConnectionPool({
-      transport: options.transport ?? tcpTransport,
-      auth: options.auth ?? noAuth,
+      transport: options.transport ?? pulsarTransport(options.tls ?? {}, clock),
+      auth: this.#auth,
       clientVersion: options.clientVersion,
       clock,
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
@@ -211,6 +216,7 @@ class BuiltinSink implements MessageSink {
       this.#clock.sleep(GOODBYE_MS, goodbye.signal),
     ]);
     goodbye.abort();
+    this.#auth.close?.();
     await this.#pool.close();
   }
 
@@ -290,23 +296,4 @@ class BuiltinSink implements MessageSink {
     for (const [name, known] of this.#byGivenName) if (known === topic) this.#byGivenName.delete(name);
     await topic.close();
   }
-}
-
-/** What the work gives, or the signal's reason as soon as it aborts. */
-function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
-}
-
-/** TLS comes with a later issue; better said at once than as a handshake that fails. */
-function refuseTls(serviceUrl: string, transport: TransportFactory | undefined): void {
-  if (transport !== undefined || parseServiceUrl(serviceUrl).every((address) => !address.tls)) return;
-  throw new ConnectorError(
-    "pulsar+ssl:// (TLS) is not supported yet: use pulsar:// for now, inside a trusted network",
-    { code: "NOT_YET", where: { key: "pulsar.serviceUrl" } },
-  );
 }

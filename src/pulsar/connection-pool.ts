@@ -2,16 +2,8 @@
 // Whoever asks for a broker that is just being connected waits for the same attempt.
 
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
-import { addressText, type BrokerAddress } from "./service-url.ts";
-
-/** A broker and the way to it. */
-export interface BrokerTarget {
-  /** Where to dial: the broker itself, or a proxy. */
-  readonly dial: BrokerAddress;
-  /** The broker behind the proxy. */
-  readonly behindProxy?: BrokerAddress | undefined;
-}
+import { type BrokerTarget, Connection, type ConnectionOptions } from "./connection.ts";
+import { addressText } from "./service-url.ts";
 
 /** What all connections of a pool share. */
 export interface PoolOptions

@@ -5,12 +5,21 @@
 
 import type { Buffer } from "node:buffer";
 import type { Clock } from "../core/clock.ts";
-import { ConnectorError, toConnectorError } from "../core/errors.ts";
-import type { AuthSupplier } from "./auth.ts";
-import { brokerError, unreachable } from "./errors.ts";
+import { ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
+import { orAborted } from "../core/until-aborted.ts";
+import type { AuthSupplier } from "./auth/supplier.ts";
+import {
+  type ConnectAttempt,
+  connectFailure,
+  connectRefused,
+  connectTimeout,
+  isTlsRecord,
+  tlsExpected,
+} from "./connect-errors.ts";
+import { unreachable } from "./errors.ts";
 import { Keepalive } from "./keepalive.ts";
 import { RequestTable } from "./requests.ts";
-import { addressText, type BrokerAddress } from "./service-url.ts";
+import { addressText, type BrokerAddress, brokerAddress } from "./service-url.ts";
 import type { Transport, TransportFactory } from "./transport.ts";
 import type { Command, CommandFields, CommandName, CommandOf } from "./wire/commands.ts";
 import {
@@ -46,6 +55,14 @@ export interface ProducerPort {
   connectionLost(error: ConnectorError): void;
 }
 
+/** A broker and the way to it. */
+export interface BrokerTarget {
+  /** Where to dial: the broker itself, or a proxy. */
+  readonly dial: BrokerAddress;
+  /** The broker behind the proxy. */
+  readonly behindProxy?: BrokerAddress | undefined;
+}
+
 /** What a connection needs. */
 export interface ConnectionOptions {
   /** Where to dial. */
@@ -71,6 +88,12 @@ export interface ConnectionOptions {
   readonly onDefect: (error: ConnectorError) => void;
 }
 
+interface Handshake {
+  readonly authData: Uint8Array | undefined;
+  resolve(): void;
+  reject(error: ConnectorError): void;
+}
+
 /** See the file's header. Made by {@link Connection.open}. */
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -82,14 +105,15 @@ export class Connection {
   readonly #keepalive: Keepalive;
   readonly #receipt: Receipt = { producerId: 0, sequenceId: 0, ledgerId: 0 };
   #transport: Transport | undefined;
-  #handshake: { resolve(): void; reject(error: ConnectorError): void } | undefined;
+  /** While CONNECT has no answer. */
+  #handshake: Handshake | undefined;
   #unflushed = 0;
   #isPumping = false;
   #closedBy: ConnectorError | undefined;
   /** Largest message this broker takes. */
   maxMessageSize: number = DEFAULT_MAX_MESSAGE_SIZE;
 
-  /** Connects and shakes hands. Rejects with PULSAR_UNREACHABLE, PULSAR_NOT_AUTHORIZED or PULSAR_PROTOCOL. */
+  /** Connects and shakes hands. Rejects as `connect-errors.ts` says, with PULSAR_PROTOCOL, or as the AuthSupplier. */
   static async open(options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
     const connection = new Connection(options);
     await connection.#open(signal);
@@ -113,6 +137,20 @@ export class Connection {
   get name(): string {
     const address = addressText(this.#options.address);
     return this.#options.proxyTo === undefined ? address : `${this.#options.proxyTo} via ${address}`;
+  }
+
+  /** Of two addresses that a broker gives, plain and encrypted, the one of this connection's kind. */
+  ownKind(plain: string | undefined, tls: string | undefined): string | undefined {
+    return (this.#options.address.tls ? tls : plain) || undefined;
+  }
+
+  /** The way to another broker that this one named (an address of {@link ownKind}): through the same proxy, if any. */
+  wayTo(url: string | undefined): BrokerTarget | undefined {
+    const named = url === undefined ? undefined : brokerAddress(url);
+    if (named === undefined) return undefined;
+    const { address, proxyTo } = this.#options;
+    const broker = { ...named, tls: address.tls };
+    return proxyTo === undefined ? { dial: broker } : { dial: address, behindProxy: broker };
   }
 
   /** Why it cannot be used any more. */
@@ -169,20 +207,23 @@ export class Connection {
   }
 
   async #open(signal: AbortSignal): Promise<void> {
-    const { address, transport, auth, clock, connectTimeoutMs } = this.#options;
+    const { address, transport, auth, clock, connectTimeoutMs, isProven } = this.#options;
+    let phase: ConnectAttempt["phase"] = "connect";
     const timer = new AbortController();
-    const opening = AbortSignal.any([signal, timer.signal]);
-    void clock.sleep(connectTimeoutMs, opening).then(() => {
-      if (!opening.aborted) timer.abort(new Error(`no connection within ${connectTimeoutMs} ms`));
-    });
     try {
-      const authData = await auth.authData();
+      // Suppliers have time limits of their own: asking an issuer for a token is not the broker's time.
+      const authData = await orAborted(auth.authData(), signal);
+      const opening = AbortSignal.any([signal, timer.signal]);
+      void clock.sleep(connectTimeoutMs, opening).then(() => {
+        if (!opening.aborted) timer.abort(connectTimeout({ address, phase, isProven }, connectTimeoutMs));
+      });
       this.#transport = await transport(address, {
         data: (chunk) => this.#onData(chunk),
-        closed: (reason) => this.close(unreachable(address, reason, "lost")),
+        closed: (reason) => this.close(this.#lost(reason)),
       }, opening);
+      phase = "handshake";
       await new Promise<void>((resolve, reject) => {
-        this.#handshake = { resolve, reject };
+        this.#handshake = { authData, resolve, reject };
         opening.addEventListener("abort", () => reject(opening.reason), { once: true });
         opening.throwIfAborted();
         this.send("CONNECT", {
@@ -199,12 +240,18 @@ export class Connection {
       this.#keepalive.start();
     } catch (cause) {
       this.#handshake = undefined;
-      this.#closedBy ??= cause instanceof ConnectorError ? cause : unreachable(address, cause);
+      this.#closedBy ??= connectFailure(cause, { address, phase, isProven });
       this.#transport?.destroy();
       throw this.#closedBy;
     } finally {
       timer.abort();
     }
+  }
+
+  #lost(reason: Error): ConnectorError {
+    const { address, isProven } = this.#options;
+    if (this.#handshake === undefined) return unreachable(address, reason, "lost");
+    return connectFailure(reason, { address, phase: "handshake", isProven });
   }
 
   /** Whenever the socket is empty: what waits, up to WRITE_BYTES, producer after producer. */
@@ -253,6 +300,10 @@ export class Connection {
 
   #onData(chunk: Uint8Array): void {
     if (this.#closedBy !== undefined) return;
+    const { address, isProven } = this.#options;
+    if (this.#handshake !== undefined && !address.tls && isTlsRecord(chunk)) {
+      return this.close(tlsExpected({ address, phase: "handshake", isProven }));
+    }
     try {
       this.#splitter.push(chunk);
     } catch (error) {
@@ -316,7 +367,9 @@ export class Connection {
       case "ERROR": {
         const { error, message, requestId } = command;
         if (this.#handshake !== undefined) {
-          return this.close(brokerError(error, message, { operation: "CONNECT", broker: this.name }));
+          const { auth, clock } = this.#options;
+          const { authData } = this.#handshake;
+          return this.close(connectRefused(error, message, this.name, auth, authData, clock.now()));
         }
         return this.#requests.refuse(requestId, error, message);
       }
@@ -331,12 +384,19 @@ export class Connection {
 
   /** At once, also while frames wait: a broker closes a connection whose credentials ran out. */
   async #answerChallenge(): Promise<void> {
-    const { auth, clientVersion, address } = this.#options;
+    const { auth, clientVersion } = this.#options;
     try {
       const response = { authMethodName: auth.method, authData: await auth.authData() };
       this.send("AUTH_RESPONSE", { clientVersion, response, protocolVersion: PROTOCOL_VERSION });
     } catch (error) {
-      this.close(unreachable(address, error, "no fresh credentials for"));
+      this.close(
+        new ConnectorError(
+          `lost the broker ${this.name}: it asked for fresh credentials, and there are none: ${
+            messageOf(error)
+          }`,
+          { code: "PULSAR_NOT_AUTHORIZED", retryable: true, cause: error },
+        ),
+      );
     }
   }
 }

@@ -100,6 +100,22 @@ export function unreachable(
   );
 }
 
+/** Brokers call it "not ready" when they lack the listener that was asked for; waiting does not bring it. */
+export function noSuchListener(
+  error: ConnectorError,
+  message: string,
+  listenerName: string | undefined,
+): ConnectorError | undefined {
+  if (listenerName === undefined || !/listener/i.test(message)) return undefined;
+  return new ConnectorError(
+    `no broker advertises a listener "${listenerName}" (${
+      oneLine(message)
+    }): correct pulsar.listenerName, or the ` +
+      "brokers' advertisedListeners",
+    { code: "PULSAR_REFUSED", where: { ...error.where, key: "pulsar.listenerName" }, cause: error },
+  );
+}
+
 /** A message that this broker does not take. */
 export function messageTooLarge(topic: string, size: number, max: number): ConnectorError {
   return new ConnectorError(

@@ -12,6 +12,7 @@ import type { Connection } from "./connection.ts";
 import type { ProducerContext } from "./producer-context.ts";
 import { refusalOf } from "./refusals.ts";
 import { type FrameTarget, SendQueue } from "./send-queue.ts";
+import { brokerAddress } from "./service-url.ts";
 import type { Delivery } from "./sink.ts";
 import type { CommandOf } from "./wire/commands.ts";
 import type { EntryHeader } from "./wire/entry.ts";
@@ -150,12 +151,17 @@ export class Producer implements SessionUser, Batching {
         "(the topic moves or is unloaded); it is opened again",
       { code: "PULSAR_UNAVAILABLE", retryable: true, where: { topic: this.topic } },
     );
-    const assignedBroker = command.assignedBrokerServiceUrl || undefined;
-    this.#session.end({ error, atOnce: true, assignedBroker });
+    const connection = this.#session.connection;
+    const assigned = connection?.ownKind(
+      command.assignedBrokerServiceUrl,
+      command.assignedBrokerServiceUrlTls,
+    );
+    this.#session.end({ error, atOnce: true, assignedBroker: connection?.wayTo(assigned) });
   }
 
   migrated(command: CommandOf<"TOPIC_MIGRATED">): void {
-    if (command.brokerServiceUrl) this.#session.migrated(command.brokerServiceUrl);
+    const url = this.#session.connection?.ownKind(command.brokerServiceUrl, command.brokerServiceUrlTls);
+    if (url !== undefined && brokerAddress(url) !== undefined) this.#session.migrated(url);
   }
 
   connectionLost(error: ConnectorError): void {

@@ -52,6 +52,15 @@ export function parseServiceUrl(url: string): readonly BrokerAddress[] {
   });
 }
 
+/** An address that a broker named; undefined when it is none. */
+export function brokerAddress(url: string): BrokerAddress | undefined {
+  try {
+    return parseServiceUrl(url)[0];
+  } catch {
+    return undefined; // the words for it would be about the configuration's service URL
+  }
+}
+
 function invalid(url: string, why: string): ConnectorError {
   const shown = url.replace(/\/\/[^/@]*@/, "//…@"); // somebody may have put a password there
   return new ConnectorError(`the Pulsar service URL "${shown}" cannot be used: ${why}`, {

@@ -1,6 +1,7 @@
 // How a producer's time at one broker ends: told once, by whoever is first, also before anybody listens.
 
 import type { ConnectorError } from "../core/errors.ts";
+import type { BrokerTarget } from "./connection.ts";
 
 /** Why and how. */
 export interface SessionEnd {
@@ -9,8 +10,8 @@ export interface SessionEnd {
   readonly closeFirst?: boolean;
   /** No delay before the first new attempt. */
   readonly atOnce?: boolean;
-  /** Service URL of the broker that serves the topic from now on. */
-  readonly assignedBroker?: string | undefined;
+  /** The broker that serves the topic from now on. */
+  readonly assignedBroker?: BrokerTarget | undefined;
 }
 
 /** A session in progress. */

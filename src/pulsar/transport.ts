@@ -1,4 +1,5 @@
-// The only file that opens sockets to Pulsar. A transport knows bytes, not frames; TLS will be another factory.
+// Byte streams to brokers: a transport knows bytes, not frames. Here is plain TCP, and how any socket becomes a
+// transport; tls-transport.ts makes encrypted ones. No other file opens sockets to Pulsar.
 
 import { connect, type Socket } from "node:net";
 import type { BrokerAddress } from "./service-url.ts";
@@ -28,23 +29,40 @@ export type TransportFactory = (
   signal: AbortSignal,
 ) => Promise<Transport>;
 
+/** Why a connection ended whose peer said nothing of it. */
+export const CLOSED_BY_PEER = "the peer closed the connection";
+
+// Connections through NATs and firewalls, beside the protocol's own PING.
+const TCP_KEEPALIVE_MS = 60_000;
+
 /** Plain TCP. */
-export const tcpTransport: TransportFactory = (address, events, signal) =>
-  new Promise((resolve, reject) => {
+export const tcpTransport: TransportFactory = ({ host, port }, events, signal) =>
+  openTransport(() => connect({ host, port }), "connect", events, signal);
+
+/** The transport of a socket, as soon as the socket says by `ready` that it is open. */
+export function openTransport(
+  dial: () => Socket,
+  ready: "connect" | "secureConnect",
+  events: TransportEvents,
+  signal: AbortSignal,
+): Promise<Transport> {
+  return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const { host, port } = address;
-    // A frame is written whole, so there is nothing to gather (noDelay). keepAlive: idle connections through
-    // NATs and firewalls, beside the protocol's own PING.
-    const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
-    let reason = new Error("the peer closed the connection");
+    const socket = dial();
+    socket.setNoDelay(true); // a frame is written whole: there is nothing to gather
+    socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
+    let reason = new Error(CLOSED_BY_PEER);
     const abort = (): void => {
       socket.destroy(signal.reason instanceof Error ? signal.reason : new Error("aborted"));
     };
     signal.addEventListener("abort", abort, { once: true });
     socket.on("error", (error) => reason = error);
-    const failed = (): void => reject(reason);
+    const failed = (): void => {
+      signal.removeEventListener("abort", abort);
+      reject(reason);
+    };
     socket.once("close", failed);
-    socket.once("connect", () => {
+    socket.once(ready, () => {
       signal.removeEventListener("abort", abort);
       socket.off("close", failed);
       const closed = (): void => events.closed(reason);
@@ -53,6 +71,7 @@ export const tcpTransport: TransportFactory = (address, events, signal) =>
       resolve(socketTransport(socket, () => socket.off("close", closed)));
     });
   });
+}
 
 function socketTransport(socket: Socket, silence: () => void): Transport {
   return {

@@ -33,7 +33,11 @@ test("pulsar connection: credentials that a broker does not accept are fatal, sa
       error: SERVER_ERROR.AuthenticationError,
       message: "Failed to authenticate",
     });
-  const auth = { method: "token", authData: () => Promise.resolve(Buffer.from("secret")) };
+  const auth = {
+    method: "token",
+    source: "pulsar.auth.token",
+    authData: () => Promise.resolve(Buffer.from("secret")),
+  };
   const { sink, notes } = openSink(t, broker.url, { transport: network(broker), auth });
   const delivery = new RecordingDelivery();
   sendTexts(sink, delivery, ["a"], 0, "one");
@@ -56,7 +60,11 @@ test("pulsar connection: credentials that a broker does not accept are fatal, sa
 test("pulsar connection: a challenge is answered with fresh credentials, also behind unsent frames", async (t) => {
   const broker = new ScriptedBroker();
   let asked = 0;
-  const auth = { method: "token", authData: () => Promise.resolve(Buffer.from(`token ${++asked}`)) };
+  const auth = {
+    method: "token",
+    source: "pulsar.auth.token",
+    authData: () => Promise.resolve(Buffer.from(`token ${++asked}`)),
+  };
   const { sink } = openSink(t, broker.url, { transport: network(broker), auth });
   sendTexts(sink, new RecordingDelivery(), ["a"]);
   await until(() => sink.pending === 0, "the receipt");

@@ -5,8 +5,6 @@ import assert from "node:assert/strict";
 import { javaStringHash, murmur3, partitionOf } from "../../src/pulsar/routing.ts";
 import { addressText, parseServiceUrl } from "../../src/pulsar/service-url.ts";
 import { fullTopicName, partitionName } from "../../src/pulsar/topic-name.ts";
-import { createBuiltinSink } from "../../src/pulsar/builtin.ts";
-import { FakeClock } from "../fakes.ts";
 
 test("pulsar names: service URLs with several hosts, ports, IPv6 and TLS", () => {
   const parsed = (url: string): string[] =>
@@ -34,12 +32,6 @@ test("pulsar names: a service URL that cannot be used says why", () => {
     () => parseServiceUrl("pulsar://user:hunter2@host"),
     (error: Error) => !error.message.includes("hunter2"),
   );
-});
-
-test("pulsar names: TLS is refused at once, not at the handshake", () => {
-  const events = { fatal: () => {} };
-  const options = { serviceUrl: "pulsar+ssl://a", clock: new FakeClock(), clientVersion: "x", events };
-  assert.throws(() => createBuiltinSink(options), { code: "NOT_YET", message: /pulsar\+ssl/ });
 });
 
 test("pulsar names: topics short and in full", () => {

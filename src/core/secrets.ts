@@ -1,19 +1,22 @@
 // Errors of scripts and processes that we did not write, made fit to be shown (G8): without the secrets that we know,
 // and without source lines, which runtimes print above a syntax error.
 
-import { messageOf } from "../core/errors.ts";
+import { messageOf } from "./errors.ts";
 
 const HIDDEN = "(hidden)";
 // Shorter ones would make holes in every word.
 const SHORTEST_SECRET = 4;
 // Deeper causes say nothing that a person needs; also bounds circles.
 const DEEPEST_CAUSE = 5;
+// A JSON Web Token (RFC 7519): two Base64 parts that begin a JSON object, and a signature. Hidden also when unknown.
+const JSON_WEB_TOKEN = /\beyJ[\w-]+\.eyJ[\w-]+(\.[\w-]*)?/g;
 
 /** A text with every known secret hidden. */
 export function hideSecrets(text: string, secrets: readonly string[]): string {
   return secrets.filter((secret) => secret.length >= SHORTEST_SECRET)
     .toSorted((a, b) => b.length - a.length)
-    .reduce((left, secret) => left.replaceAll(secret, HIDDEN), text);
+    .reduce((left, secret) => left.replaceAll(secret, HIDDEN), text)
+    .replace(JSON_WEB_TOKEN, HIDDEN);
 }
 
 /** An error's first line, fit to be shown. */
