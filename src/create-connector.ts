@@ -9,7 +9,14 @@ import {
   openCredentials,
 } from "./aws/credentials.ts";
 import { awsClientConfig } from "./aws/client-config.ts";
-import { type Config, type ConfigInput, loadConfigFile, parseConfig, refuseNotYet } from "./config/mod.ts";
+import {
+  type Config,
+  type ConfigInput,
+  fullTopicName,
+  loadConfigFile,
+  parseConfig,
+  refuseNotYet,
+} from "./config/mod.ts";
 import type { Clock } from "./core/clock.ts";
 import { ConnectorError } from "./core/errors.ts";
 import { type Logger, silentLogger } from "./core/log.ts";
@@ -65,6 +72,7 @@ function connectorOptions(config: Config, { until }: CreateConnectorOptions): Co
   return {
     streamName: config.awsKinesisStreamName,
     topic: config.pulsar.topic,
+    deadLetterTopic: config.deadLetter?.topic,
     initialPosition: initialPosition(config),
     tableWasChosen: config.applicationNameGiven || config.leases.table !== undefined,
     failoverTimeMs: config.leases.failoverTimeMs,
@@ -102,7 +110,8 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         );
       }
       for (const [index, hooks] of inline.entries()) {
-        scripts.push(inlineHooks(hooks, { name: `hooks[${index}]` }));
+        const onError = config.deadLetter === undefined ? "stop" : "dead-letter";
+        scripts.push(inlineHooks(hooks, { name: `hooks[${index}]`, onError }));
       }
       return createHookChain({
         scripts,
@@ -113,6 +122,8 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         signal,
         streamName,
         topic,
+        isReserved: (name) =>
+          config.pulsar.delivery === "effectively-once" && isPartOf(name, config.deadLetter?.topic),
         messageKeyMode: config.messageKeyMode,
         kinesisRecordProperties: config.kinesisRecordProperties,
         eventTime: config.pulsar.eventTime,
@@ -153,6 +164,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       const { auth: _later, ...pulsar } = config.pulsar;
       return createBuiltinSink({
         ...pulsar,
+        deadLetterTopic: config.deadLetter?.topic,
         clientVersion: `kinesis-pulsar/${pkg.version}`,
         events,
         clock,
@@ -160,6 +172,11 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       });
     },
   };
+}
+
+/** Whether a hook's name for a topic, short or full, means this one or a partition of it. */
+function isPartOf(name: string, topic: string | undefined): boolean {
+  return topic !== undefined && fullTopicName(name)?.replace(/-partition-\d+$/, "") === topic;
 }
 
 // What a script gets that imports from "kinesis-pulsar" where no such package is installed beside it: the values that

@@ -28,11 +28,6 @@ export function listNotYet(config: Config): string[] {
   if (pulsar.serviceUrl.startsWith("pulsar+ssl:")) refuse("pulsar.serviceUrl", " with pulsar+ssl://");
   if (pulsar.delivery !== "at-least-once") refuse("pulsar.delivery", ` = "${pulsar.delivery}"`);
   if (pulsar.driver !== "builtin") refuse("pulsar.driver", ` = "${pulsar.driver}"`);
-  if (config.deadLetter !== undefined) refuse("deadLetter", "");
-  for (const index of config.hooks.keys()) {
-    const key = `hooks[${index}].onError`;
-    if (key in given && config.hooks[index]!.onError === "dead-letter") refuse(key, ' = "dead-letter"');
-  }
   if (config.http !== undefined) refuse("http", "");
   if ("metrics.cloudwatch" in given && metrics.cloudwatch !== "none") {
     refuse("metrics.cloudwatch", ` = "${metrics.cloudwatch}"`);

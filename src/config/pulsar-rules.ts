@@ -41,8 +41,29 @@ export function resolvePulsar(checked: CheckedSettings, findings: Findings): Con
   };
 }
 
+/** The full name of `deadLetter.topic`, if it is one that can keep what `pulsar.topic` does not get. */
+export function resolveDeadLetterTopic(
+  settings: Settings,
+  { topic: mainTopic, delivery }: Config["pulsar"],
+  findings: Findings,
+): string | undefined {
+  const path = ["deadLetter", "topic"];
+  const topic = checkTopic(path, settings.deadLetter?.topic, findings);
+  if (topic !== undefined && topic === mainTopic) {
+    findings.problem(path, " is pulsar.topic itself: records that cannot be published need another topic");
+  }
+  if (topic?.startsWith("non-persistent:")) {
+    if (delivery === "effectively-once") {
+      findings.problem(path, ' must be persistent with pulsar.delivery = "effectively-once"');
+    } else {
+      findings.warn("deadLetter.topic is not persistent: dead letters that nobody reads at once are lost");
+    }
+  }
+  return topic;
+}
+
 /** The full name of a topic, if it is one. */
-export function checkTopic(path: KeyPath, name: string | undefined, findings: Findings): string | undefined {
+function checkTopic(path: KeyPath, name: string | undefined, findings: Findings): string | undefined {
   if (name === undefined) return undefined;
   const topic = fullTopicName(name);
   if (topic === undefined) {

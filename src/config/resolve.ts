@@ -8,7 +8,7 @@ import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
 import { CLOUDWATCH_NOT_SENT, FAN_OUT_BY_POLLING } from "./not-yet.ts";
 import { pathText } from "./paths.ts";
-import { checkTopic, resolvePulsar } from "./pulsar-rules.ts";
+import { resolveDeadLetterTopic, resolvePulsar } from "./pulsar-rules.ts";
 import { RECORD_PROPERTIES } from "../core/record.ts";
 import type { Settings } from "./schema.ts";
 import { nearest } from "../core/suggest.ts";
@@ -30,8 +30,8 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
   const awsCredentials = findings.isReported(["awsCredentialPluginParam"])
     ? { type: "default" } as const
     : resolveCredentials(awsCredentialPluginName, awsCredentialPluginParam, applicationName, findings);
-  const deadLetterTopic = checkTopic(["deadLetter", "topic"], settings.deadLetter?.topic, findings);
   const pulsar = resolvePulsar(checked, findings);
+  const deadLetterTopic = resolveDeadLetterTopic(settings, pulsar, findings);
   const hooks = resolveHooks(settings, findings);
   const given = checked.given.map((path) => [pathText(path), findings.placeOf(path)]);
   const { awsKinesisStreamName: _, ...rest } = settings;

@@ -83,6 +83,16 @@ export class InFlight {
     return this.#finishedFollowing;
   }
 
+  /** Ordinal of the first record that is not finished; of the next one to come, when all are. */
+  get first(): number {
+    return this.#head;
+  }
+
+  /** Whether a record that was added is finished, also where a checkpoint cannot pass it yet. */
+  isFinished(ordinal: number): boolean {
+    return ordinal < this.#head || this.#open[ordinal & (this.#capacity - 1)] === 0;
+  }
+
   /** Records that are not finished, or wait behind one that is not. */
   get size(): number {
     return this.#next - this.#head;

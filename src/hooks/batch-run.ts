@@ -5,15 +5,8 @@ import { backoffDelay } from "../core/backoff.ts";
 import type { SinkMessage } from "../core/record.ts";
 import { InvalidResult, typeOf } from "./outgoing.ts";
 import type { HookRecord } from "./record.ts";
-import {
-  type HookOutcome,
-  MOST_MESSAGES,
-  readResult,
-  RecordRun,
-  RETRY,
-  type RunScope,
-  Stopped,
-} from "./record-run.ts";
+import { FailedRecord, type HookOutcome, Stopped } from "./outcome.ts";
+import { MOST_MESSAGES, readResult, RecordRun, RETRY, type RunScope } from "./record-run.ts";
 import type { Script } from "./script.ts";
 
 /** Results of the first records of a stage, in order, and what stopped it before the others. */
@@ -27,6 +20,8 @@ export class BatchRun {
   readonly #scripts: readonly Script[];
   readonly #records: readonly HookRecord[];
   readonly #scope: RunScope;
+  /** By the index of their record: the first of each counts. */
+  readonly #failed = new Map<number, FailedRecord>();
   #stopped: Stopped | undefined;
   #done = false;
 
@@ -64,9 +59,14 @@ export class BatchRun {
         this.#stopped = stopped;
         count = owners[outcomes.length]!;
       }
+      outcomes.forEach((outcome, index) => {
+        const owner = owners[index]!;
+        if (outcome instanceof FailedRecord && !this.#failed.has(owner)) this.#failed.set(owner, outcome);
+      });
       const nextRecords: HookRecord[] = [];
       const nextOwners: number[] = [];
       for (let index = 0; index < outcomes.length && owners[index]! < count; index++) {
+        if (this.#failed.has(owners[index]!)) continue; // it goes nowhere else
         for (const record of recordsOf(records[index]!, outcomes[index])) {
           nextRecords.push(record);
           nextOwners.push(owners[index]!);
@@ -87,17 +87,19 @@ export class BatchRun {
     records.forEach((record, index) => messages[owners[index]!]!.push(record.message));
     const outcomes: HookOutcome[] = [];
     for (const [index, many] of messages.entries()) {
-      if (many.length > MOST_MESSAGES) {
+      const alreadyFailed = this.#failed.get(index);
+      if (alreadyFailed !== undefined) outcomes.push(alreadyFailed);
+      else if (many.length > MOST_MESSAGES) {
         const last = this.#scripts[this.#scripts.length - 1]!;
         const error = new InvalidResult(
           `made ${many.length} messages of one record: at most ${MOST_MESSAGES} are allowed`,
         );
-        const failed = await this.#scope.failed(last, this.#records[index]!, error);
-        if (failed !== null) {
+        const failed = await this.#scope.failed(last, this.#records[index]!, error, 1);
+        if (failed instanceof Stopped) {
           this.#stopped = failed;
           break;
         }
-        outcomes.push(null);
+        outcomes.push(failed);
       } else outcomes.push(many.length === 0 ? null : many.length === 1 ? many[0]! : many);
     }
     return outcomes;
@@ -115,9 +117,10 @@ export class BatchRun {
   }
 
   async #batch(script: Script, records: readonly HookRecord[]): Promise<StageResult> {
-    const { clock, signal, topic } = this.#scope;
+    const { clock, signal, topics } = this.#scope;
     let returned: unknown;
-    for (let attempt = 1;; attempt++) {
+    let attempt = 1;
+    for (;; attempt++) {
       try {
         returned = await script.call("onBatch", records, signal);
         if (signal.aborted) return { outcomes: [] };
@@ -126,7 +129,7 @@ export class BatchRun {
       } catch (error) {
         if (signal.aborted) return { outcomes: [] };
         if (error instanceof InvalidResult || attempt > script.settings.retries) {
-          return await this.#failedBatch(script, records, error);
+          return await this.#failedBatch(script, records, error, attempt);
         }
         script.retrying("onBatch", error, attempt);
         await clock.sleep(backoffDelay(RETRY, attempt, clock.random()), signal);
@@ -135,24 +138,29 @@ export class BatchRun {
     const outcomes: (HookOutcome | undefined)[] = [];
     for (const [index, record] of records.entries()) {
       try {
-        const outcome = readResult(record, (returned as unknown[])[index], topic);
+        const outcome = readResult(record, (returned as unknown[])[index], topics);
         if (outcome === null) script.countDropped();
         outcomes.push(outcome);
       } catch (error) {
-        const failed = await this.#scope.failed(script, record, error);
-        if (failed !== null) return { outcomes, stopped: failed };
-        outcomes.push(null);
+        const failed = await this.#scope.failed(script, record, error, attempt);
+        if (failed instanceof Stopped) return { outcomes, stopped: failed };
+        outcomes.push(failed);
       }
     }
     return { outcomes };
   }
 
-  async #failedBatch(script: Script, records: readonly HookRecord[], error: unknown): Promise<StageResult> {
-    const outcomes: null[] = [];
+  async #failedBatch(
+    script: Script,
+    records: readonly HookRecord[],
+    error: unknown,
+    attempts: number,
+  ): Promise<StageResult> {
+    const outcomes: (FailedRecord | null)[] = [];
     for (const record of records) {
-      const failed = await this.#scope.failed(script, record, error);
-      if (failed !== null) return { outcomes, stopped: failed };
-      outcomes.push(null);
+      const failed = await this.#scope.failed(script, record, error, attempts);
+      if (failed instanceof Stopped) return { outcomes, stopped: failed };
+      outcomes.push(failed);
     }
     return { outcomes };
   }
@@ -186,7 +194,7 @@ function checkLength(returned: unknown, count: number): void {
 
 function recordsOf(record: HookRecord, outcome: HookOutcome | undefined): readonly HookRecord[] {
   if (outcome === undefined) return [record];
-  if (outcome === null) return [];
+  if (outcome === null || outcome instanceof FailedRecord) return [];
   return Array.isArray(outcome)
     ? outcome.map((message: SinkMessage) => record.with(message))
     : [record.with(outcome as SinkMessage)];

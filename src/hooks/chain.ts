@@ -1,5 +1,5 @@
-// All scripts of a connector, in the order of the configuration. Decides what a failure means (retry, skip, stop,
-// or only a line in the log) and what became of each record; never reads, sends or checkpoints itself.
+// All scripts of a connector, in the order of the configuration. Decides what a failure means (retry, skip, dead
+// letter, stop, or only a line in the log) and what became of each record; never reads, sends or checkpoints itself.
 
 import type { Clock } from "../core/clock.ts";
 import type { ConnectorError } from "../core/errors.ts";
@@ -8,9 +8,10 @@ import type { UserRecord } from "../core/record.ts";
 import { BatchRun } from "./batch-run.ts";
 import type { LoadedHooks } from "./load.ts";
 import { createMapper, type Mapper, type MapperOptions, type PageInfo } from "./message.ts";
-import { InvalidResult, typeOf } from "./outgoing.ts";
+import { FailedRecord, type HookOutcome, Stopped } from "./outcome.ts";
+import { InvalidResult, type TopicRule, typeOf } from "./outgoing.ts";
 import { HookRecord, type RecordScope } from "./record.ts";
-import { type HookOutcome, RecordRun, type RunScope, Stopped } from "./record-run.ts";
+import { RecordRun, type Refusal, type RunScope } from "./record-run.ts";
 import { type MetricsPort, Script } from "./script.ts";
 import type {
   CheckpointEvent,
@@ -22,7 +23,7 @@ import type {
 } from "./types.ts";
 
 /** What a chain is made of. */
-export interface HookChainOptions extends MapperOptions {
+export interface HookChainOptions extends MapperOptions, TopicRule {
   readonly scripts: readonly LoadedHooks[];
   readonly log: Logger;
   readonly metrics: MetricsPort;
@@ -137,7 +138,7 @@ class Chain implements HookChain {
 
   processPage(records: readonly UserRecord[], page: PageInfo, signal: AbortSignal): PageRun {
     if (this.#recordScripts.length === 0) return new MapRun(records, page, this.#map, signal);
-    const { streamName, topic, clock } = this.#options;
+    const { streamName, clock } = this.#options;
     const { shardId } = page;
     const shared: RecordScope = {
       shardId,
@@ -147,9 +148,9 @@ class Chain implements HookChain {
     };
     const scope: RunScope = {
       clock,
-      topic,
+      topics: this.#options,
       signal,
-      failed: (script, record, error) => this.#failed(script, record, error),
+      failed: (script, record, error, attempts) => this.#failed(script, record, error, attempts),
     };
     if (this.#hasBatch) {
       return new BatchRun(
@@ -163,16 +164,27 @@ class Chain implements HookChain {
   }
 
   /** A script gave up a record. */
-  #failed(script: Script, record: HookRecord, error: unknown): Stopped | null | Promise<Stopped | null> {
+  #failed(
+    script: Script,
+    record: HookRecord,
+    error: unknown,
+    attempts: number,
+  ): Refusal | Promise<Refusal> {
     const hook = script.has("onBatch") ? "onBatch" : "onRecord";
-    const { onError } = script.settings;
+    const { onError, name } = script.settings;
     const { shardId, sequenceNumber, streamName: stream } = record;
     const advice = error instanceof InvalidResult
       ? "Allowed are undefined (publish as it stands), null (drop), a message, or an array of messages"
+      : onError === "dead-letter"
+      ? "Correct the script; the record goes to the dead-letter topic"
       : 'Correct the script, or set onError = "skip" for it to go on without such records';
     const failure = script.failure(hook, error, { stream, shardId, sequenceNumber }, advice);
     if (onError === "skip") this.#countSkipped(script, failure);
-    const result = onError === "skip" ? null : new Stopped(failure);
+    const result = onError === "skip"
+      ? null
+      : onError === "dead-letter"
+      ? new FailedRecord(failure, name, attempts)
+      : new Stopped(failure);
     if (!this.#scripts.some((one) => one.has("onError"))) return result;
     return this.error({ error: failure, shardId, record }).then(() => result);
   }

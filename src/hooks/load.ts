@@ -34,12 +34,11 @@ export const HOOK_DEFAULTS = {
 } as const satisfies Omit<HookSettings, "path">;
 
 /** Hooks with how to call them. */
-export interface LoadedHooks extends Omit<HookSettings, "path" | "onError"> {
+export interface LoadedHooks extends Omit<HookSettings, "path"> {
   /** As logs, metrics and errors name it: the path, or "hooks" for an object given to the library. */
   readonly name: string;
   // deno-lint-ignore no-explicit-any
   readonly hooks: Hooks<any>;
-  readonly onError: "stop" | "skip";
 }
 
 /** How to load. */
@@ -57,19 +56,11 @@ const BUILTIN = "builtin:";
 
 /**
  * Loads one script.
- * @throws ConnectorError HOOK_LOAD_FAILED, or NOT_YET for a policy that this version does not know
+ * @throws ConnectorError HOOK_LOAD_FAILED
  */
 export async function loadHooks(settings: HookSettings, options: LoadOptions = {}): Promise<LoadedHooks> {
   const key = options.key ?? "hooks.path";
-  const { path: name, onError } = settings;
-  if (onError === "dead-letter") {
-    throw new ConnectorError(
-      `${
-        key.replace(/\.path$/, "")
-      }.onError = "dead-letter" is not there yet: this version knows "stop" and "skip"`,
-      { code: "NOT_YET", where: { key, file: name } },
-    );
-  }
+  const { path: name } = settings;
   const load = async () => {
     const module = name.startsWith(BUILTIN)
       ? await loadBuiltin(name, key, options.builtins ?? {})
@@ -84,7 +75,7 @@ export async function loadHooks(settings: HookSettings, options: LoadOptions = {
         `is not loaded after timeoutMs = ${settings.timeoutMs}: a top-level await, or its default function, waits`,
     };
   if ("fault" in checked) throw refuse(name, key, checked.fault);
-  return { ...settings, name, hooks: checked.hooks, onError };
+  return { ...settings, name, hooks: checked.hooks };
 }
 
 /**

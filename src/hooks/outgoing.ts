@@ -10,14 +10,21 @@ export class InvalidResult extends Error {
   override readonly name = "InvalidResult";
 }
 
+/** Which topics messages of hooks may go to. */
+export interface TopicRule {
+  /** Where a message goes that names no topic. */
+  readonly topic: string;
+  /** Whether messages must not name this topic (full or short); none when absent. */
+  readonly isReserved?: ((topic: string) => boolean) | undefined;
+}
+
 const FIELDS = ["data", "key", "orderingKey", "properties", "eventTime", "topic", "deliverAt"];
 
 /**
  * A message from a script as the sink takes it: strings as UTF-8, objects as JSON, dates as milliseconds.
- * @param topic where it goes when it names no topic
  * @throws InvalidResult
  */
-export function toSinkMessage(value: unknown, topic: string): SinkMessage {
+export function toSinkMessage(value: unknown, topics: TopicRule): SinkMessage {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new InvalidResult(`returned ${typeOf(value)} where a message { data, key?, … } is needed`);
   }
@@ -26,7 +33,7 @@ export function toSinkMessage(value: unknown, topic: string): SinkMessage {
     if (!isField(field)) throw unknownField(field, value);
   }
   return {
-    topic: message.topic === undefined ? topic : topicOf(message.topic),
+    topic: message.topic === undefined ? topics.topic : topicOf(message.topic, topics),
     data: bytesOf(message.data),
     key: optionalString("key", message.key),
     orderingKey: message.orderingKey === undefined ? undefined : orderingKeyOf(message.orderingKey),
@@ -104,8 +111,14 @@ function jsonOf(data: unknown): string {
   return text;
 }
 
-function topicOf(topic: unknown): string {
-  if (typeof topic === "string" && topic !== "") return topic;
+function topicOf(topic: unknown, { isReserved }: TopicRule): string {
+  if (typeof topic === "string" && topic !== "") {
+    if (isReserved?.(topic) !== true) return topic;
+    throw new InvalidResult(
+      `returned a message for ${topic}, the topic for dead letters: under delivery = "effectively-once" only those ` +
+        "may go there. Choose another topic, or throw for this record to become a dead letter",
+    );
+  }
   const what = topic === "" ? "an empty string" : typeOf(topic);
   throw new InvalidResult(
     `returned a message with ${what} as topic: a topic's name, or nothing for pulsar.topic`,

@@ -4,36 +4,28 @@
 import { setImmediate } from "node:timers/promises";
 import { backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import type { ConnectorError } from "../core/errors.ts";
 import type { SinkMessage } from "../core/record.ts";
 import { CallContext } from "./context.ts";
-import { InvalidResult, toSinkMessage } from "./outgoing.ts";
+import { FailedRecord, type HookOutcome, Stopped } from "./outcome.ts";
+import { InvalidResult, type TopicRule, toSinkMessage } from "./outgoing.ts";
 import { HookRecord } from "./record.ts";
 import { isThenable, type Script } from "./script.ts";
-
-/** What became of one record: a message, several, or none (dropped, or skipped by policy). */
-export type HookOutcome = SinkMessage | readonly SinkMessage[] | null;
 
 /** Most messages of one record: effectively-once numbers them within a record's ordinal (design §9). */
 export const MOST_MESSAGES = 1024;
 
-/** A failure under `onError = "stop"`: a value, so that no promise among the records of a page is left rejected. */
-export class Stopped {
-  readonly error: ConnectorError;
-  constructor(error: ConnectorError) {
-    this.error = error;
-  }
-}
-
 /** What a run needs of its chain. */
 export interface RunScope {
   readonly clock: Clock;
-  readonly topic: string;
+  readonly topics: TopicRule;
   /** Aborted when the shard is given up: no hook is called after that. */
   readonly signal: AbortSignal;
-  /** Applies the script's policy: null = skipped. */
-  failed(script: Script, record: HookRecord, error: unknown): Stopped | null | Promise<Stopped | null>;
+  /** Applies the script's policy: null = skipped. @param attempts how often its hook was called for the record */
+  failed(script: Script, record: HookRecord, error: unknown, attempts: number): Maybe<Refusal>;
 }
+
+/** What a failed record comes to. */
+export type Refusal = Stopped | FailedRecord | null;
 
 /** `undefined` = as it stands. */
 type Verdict = SinkMessage | readonly SinkMessage[] | null | undefined;
@@ -199,7 +191,7 @@ export class RecordRun {
     });
   }
 
-  #call(at: number, script: Script, record: HookRecord, attempt: number): Maybe<Verdict | Stopped> {
+  #call(at: number, script: Script, record: HookRecord, attempt: number): Maybe<Verdict | Refusal> {
     const { hooks } = script.settings;
     const context = this.#contexts[at] ??= script.context(this.#scope.signal);
     const start = this.#tick;
@@ -227,7 +219,7 @@ export class RecordRun {
     record: HookRecord,
     promise: Promise<unknown>,
     attempt: number,
-  ): Promise<Verdict | Stopped> {
+  ): Promise<Verdict | Refusal> {
     try {
       return this.#verdict(script, record, await promise);
     } catch (error) {
@@ -248,17 +240,17 @@ export class RecordRun {
     record: HookRecord,
     error: unknown,
     attempt: number,
-  ): Maybe<Verdict | Stopped> {
+  ): Maybe<Verdict | Refusal> {
     if (error instanceof InvalidResult || attempt >= script.settings.retries) {
-      return this.#giveUp(script, record, error);
+      return this.#giveUp(script, record, error, attempt + 1);
     }
     return this.#retry(at, script, record, error, attempt + 1);
   }
 
-  #giveUp(script: Script, record: HookRecord, error: unknown): Maybe<Stopped | null> {
+  #giveUp(script: Script, record: HookRecord, error: unknown, attempts: number): Maybe<Refusal> {
     // At once, though onError hooks may take their time: no record behind it is begun.
     if (script.settings.onError === "stop") this.#failed = true;
-    return this.#scope.failed(script, record, error);
+    return this.#scope.failed(script, record, error, attempts);
   }
 
   async #retry(
@@ -267,7 +259,7 @@ export class RecordRun {
     record: HookRecord,
     error: unknown,
     attempt: number,
-  ): Promise<Verdict | Stopped> {
+  ): Promise<Verdict | Refusal> {
     const { clock, signal } = this.#scope;
     script.retrying("onRecord", error, attempt);
     await clock.sleep(backoffDelay(RETRY, attempt, clock.random()), signal);
@@ -278,13 +270,13 @@ export class RecordRun {
 
   /** @throws InvalidResult */
   #verdict(script: Script, record: HookRecord, returned: unknown): Verdict {
-    const verdict = readResult(record, returned, this.#scope.topic);
+    const verdict = readResult(record, returned, this.#scope.topics);
     if (verdict === null) script.countDropped();
     return verdict;
   }
 
-  #after(at: number, script: Script, record: HookRecord, verdict: Verdict | Stopped): Maybe<Produced> {
-    if (verdict === null || verdict instanceof Stopped) return verdict;
+  #after(at: number, script: Script, record: HookRecord, verdict: Verdict | Refusal): Maybe<Produced> {
+    if (verdict === null || isRefusal(verdict)) return verdict;
     const isLast = at + 1 === this.#stages.length;
     if (verdict === undefined) return isLast ? record.message : this.#enter(at + 1, record);
     if (!isMany(verdict)) return isLast ? verdict : this.#enter(at + 1, record.with(verdict));
@@ -298,30 +290,33 @@ export class RecordRun {
 
   #join(script: Script, record: HookRecord, parts: readonly Produced[]): Maybe<Produced> {
     const messages: SinkMessage[] = [];
+    let failed: FailedRecord | undefined;
     for (const part of parts) {
       if (part instanceof Stopped) return part;
       if (part === null) continue;
-      if (isMany(part)) messages.push(...part);
+      if (part instanceof FailedRecord) failed ??= part;
+      else if (isMany(part)) messages.push(...part);
       else messages.push(part);
     }
-    if (messages.length > MOST_MESSAGES) return this.#giveUp(script, record, tooMany(messages.length));
+    if (failed !== undefined) return failed;
+    if (messages.length > MOST_MESSAGES) return this.#giveUp(script, record, tooMany(messages.length), 1);
     return messages.length === 0 ? null : messages.length === 1 ? messages[0]! : messages;
   }
 }
 
 /** Reads what a hook returned for a record. @throws InvalidResult */
-export function readResult(record: HookRecord, returned: unknown, topic: string): Verdict {
+export function readResult(record: HookRecord, returned: unknown, topics: TopicRule): Verdict {
   if (returned === null) return null;
   if (returned === undefined || returned instanceof HookRecord) {
     // A script that has seen the message can have changed it in place.
     const touched = HookRecord.touched((returned as HookRecord | undefined) ?? record);
-    if (touched !== undefined) return toSinkMessage(touched, topic);
+    if (touched !== undefined) return toSinkMessage(touched, topics);
     return returned === undefined || returned === record ? undefined : (returned as HookRecord).message;
   }
-  if (!Array.isArray(returned)) return toSinkMessage(returned, topic);
+  if (!Array.isArray(returned)) return toSinkMessage(returned, topics);
   if (returned.length > MOST_MESSAGES) throw tooMany(returned.length);
   if (returned.length === 0) return null;
-  return returned.map((one: unknown) => toSinkMessage(one instanceof HookRecord ? one.message : one, topic));
+  return returned.map((one: unknown) => toSinkMessage(one instanceof HookRecord ? one.message : one, topics));
 }
 
 function orThrow(settled: Settled): readonly HookOutcome[] | undefined {
@@ -331,6 +326,10 @@ function orThrow(settled: Settled): readonly HookOutcome[] | undefined {
 
 function tooMany(count: number): InvalidResult {
   return new InvalidResult(`made ${count} messages of one record: at most ${MOST_MESSAGES} are allowed`);
+}
+
+function isRefusal(verdict: Verdict | Refusal): verdict is Stopped | FailedRecord {
+  return verdict instanceof Stopped || verdict instanceof FailedRecord;
 }
 
 function isMany(outcome: SinkMessage | readonly SinkMessage[]): outcome is readonly SinkMessage[] {

@@ -15,6 +15,7 @@ import type { LeaseStore } from "../leases/store.ts";
 import { newWorkerId } from "../leases/worker-id.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
 import type { MessageSink } from "../pulsar/sink.ts";
+import { createDeadLetters, type DeadLetters } from "./dead-letter.ts";
 import { type ConnectorEvents, Emitter } from "./events.ts";
 import type { ConnectorOptions, ConnectorParts, ConsumerParts, KinesisStream } from "./parts.ts";
 import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
@@ -52,6 +53,7 @@ export class Connector {
   readonly #events = new Emitter();
   readonly #budget: ReadBudget;
   readonly #totals: Totals;
+  readonly #deadLetters: DeadLetters | undefined;
   /** Aborted when stopping begins: no new work. */
   readonly #stopping = new AbortController();
   /** Aborted when the time of stopping is over: hooks and calls end now. */
@@ -76,6 +78,7 @@ export class Connector {
     this.#parts = parts;
     this.#options = options;
     this.#totals = createTotals(parts.metrics);
+    this.#deadLetters = createDeadLetters({ ...parts, ...options, totals: this.#totals });
     this.#budget = new ReadBudget({
       maxBytes: options.maxBufferedBytes,
       maxWaitingRecords: options.receiveQueueSize,
@@ -123,7 +126,7 @@ export class Connector {
   status(): ConnectorStatus {
     const shards = Array.from(this.#running.values(), ({ consumer }) => consumer.status());
     const lags = shards.flatMap(({ millisBehindLatest }) => millisBehindLatest ?? []);
-    const { records, bytes, dropped, checkpoints, allThrottles } = this.#totals;
+    const { records, bytes, dropped, deadLettered, checkpoints, allThrottles } = this.#totals;
     return {
       state: this.#state,
       streamName: this.#options.streamName,
@@ -131,6 +134,7 @@ export class Connector {
       records: records.value,
       bytes: bytes.value,
       dropped: dropped.value,
+      deadLettered: deadLettered.value,
       checkpoints: checkpoints.value,
       throttles: allThrottles,
       bufferedBytes: this.#budget.bytes,
@@ -191,12 +195,15 @@ export class Connector {
         log.warn(`topic ${topic}: ${error.message}; trying again in ${delayMs} ms`, { code: error.code }),
       connected: (topic, broker) => log.info(`publishing to ${topic} at ${broker}`),
     });
-    await withPatience(() => sink.open(this.#options.topic, scope.signal), scope);
+    const { topic, deadLetterTopic = topic } = this.#options;
+    for (const one of new Set([topic, deadLetterTopic])) {
+      await withPatience(() => sink.open(one, scope.signal), scope);
+    }
     await hooks.start({ streamName });
     scope.signal.throwIfAborted();
     this.#state = "running";
     const end = until === undefined ? "" : ` until ${new Date(until).toISOString()}`;
-    log.info(`copying stream ${streamName} to ${this.#options.topic}${end}`, { table: tableName });
+    log.info(`copying stream ${streamName} to ${topic}${end}`, { table: tableName });
     coordinator.start();
     this.#loop(() => this.#reportStatus());
     if (until !== undefined) this.#loop(() => this.#watchUntil());
@@ -244,6 +251,7 @@ export class Connector {
       kinesisNow: () => kinesis.now(),
       sink: this.#sink!,
       hooks: this.#hooks!,
+      deadLetters: this.#deadLetters,
       events: this.#events,
       totals: this.#totals,
       leases: this.#coordinator!,

@@ -10,6 +10,7 @@ import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import type { LeaseStore } from "../leases/store.ts";
 import type { MetricsRegistry } from "../metrics/registry.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
+import type { DeadLetters } from "./dead-letter.ts";
 import type { Emitter } from "./events.ts";
 import type { ReadBudget } from "./read-budget.ts";
 import type { Totals } from "./totals.ts";
@@ -58,6 +59,8 @@ export interface ConnectorOptions {
   readonly streamName: string;
   /** The topic that is opened at the start, so that what is wrong with it is said then. */
   readonly topic: string;
+  /** Full name; opened at the start, too. */
+  readonly deadLetterTopic?: string | undefined;
   readonly initialPosition: InitialPosition;
   /** Whether `applicationName` or `leases.table` was given. */
   readonly tableWasChosen: boolean;
@@ -87,6 +90,7 @@ export interface ConsumerParts {
   readonly kinesisNow: () => number;
   readonly sink: MessageSink;
   readonly hooks: HookChain;
+  readonly deadLetters: DeadLetters | undefined;
   readonly events: Emitter;
   readonly totals: Totals;
   readonly leases: Pick<LeaseCoordinator, "waitForParents" | "createChildLeases">;

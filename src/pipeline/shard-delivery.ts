@@ -1,15 +1,20 @@
 // The records of one shard that are on their way to Pulsar, under one lease. A record gets its ordinal when it is
-// handed to the sink, in shard order; so everything that is numbered is on its way, and nothing else is.
+// handed to the sink, in shard order; so everything that is numbered is on its way, and nothing else is. What cannot
+// be published becomes a dead letter (shard-letters.ts), or stops the connector.
 
 import { ConnectorError } from "../core/errors.ts";
 import { sequenceIdOf } from "../core/generation.ts";
 import { InFlight } from "../core/in-flight.ts";
 import type { Position } from "../core/position.ts";
 import type { SinkMessage, UserRecord } from "../core/record.ts";
-import type { HookOutcome } from "../hooks/outcome.ts";
+import type { HookChain } from "../hooks/chain.ts";
+import { FailedRecord, type HookOutcome } from "../hooks/outcome.ts";
 import type { HeldLease } from "../leases/held-lease.ts";
 import type { Delivery, MessageSink, OnceIdentity } from "../pulsar/sink.ts";
+import type { DeadLetters } from "./dead-letter.ts";
+import { Progress } from "./progress.ts";
 import type { ReadBudget } from "./read-budget.ts";
+import { ShardLetters } from "./shard-letters.ts";
 
 /** What a {@link ShardDelivery} works with. */
 export interface ShardDeliveryOptions {
@@ -17,6 +22,9 @@ export interface ShardDeliveryOptions {
   readonly lease: HeldLease;
   readonly sink: MessageSink;
   readonly budget: ReadBudget;
+  readonly hooks: Pick<HookChain, "error">;
+  /** Set where a dead-letter topic is configured. */
+  readonly deadLetters?: DeadLetters | undefined;
   readonly onFault: (error: ConnectorError) => void;
 }
 
@@ -26,12 +34,25 @@ export class ShardDelivery implements Delivery {
   once: OnceIdentity | undefined;
   readonly #options: ShardDeliveryOptions;
   readonly #inFlight: InFlight;
-  #onEmpty: (() => void) | undefined;
+  readonly #progress = new Progress();
+  readonly #letters: ShardLetters | undefined;
+  /** The first record that can never be finished. */
+  #hopeless = Infinity;
   #abandoned = false;
 
   constructor(options: ShardDeliveryOptions) {
     this.#options = options;
-    this.#inFlight = new InFlight((bytes) => options.budget.release(bytes));
+    const { lease: { shardId }, budget, deadLetters } = options;
+    const inFlight = this.#inFlight = new InFlight((bytes) => budget.release(bytes));
+    this.#letters = deadLetters && new ShardLetters({
+      ...options,
+      shardId,
+      deadLetters,
+      delivery: this,
+      inFlight,
+      progress: this.#progress,
+      giveUp: (ordinal, error) => this.#giveUp(ordinal, error),
+    });
     options.lease.lost.addEventListener("abort", () => this.abandon(), { once: true });
   }
 
@@ -51,6 +72,10 @@ export class ShardDelivery implements Delivery {
     if (outcome === null) {
       this.#add(record, record.data.length, 0, place);
       return true;
+    }
+    if (outcome instanceof FailedRecord) {
+      if (this.#letters === undefined) throw outcome.error; // its policy needs a topic: the configuration says so
+      return this.#letters.handOn(record, outcome, signal, place);
     }
     const count = isSeveral(outcome) ? outcome.length : 1;
     const room = this.#options.sink.reserve(count, signal);
@@ -97,21 +122,26 @@ export class ShardDelivery implements Delivery {
   }
 
   /** Resolves when everything handed to the sink is acknowledged, the lease is lost, or the signal aborts. */
-  async drained(signal?: AbortSignal): Promise<void> {
-    if (this.#inFlight.size === 0 || this.#options.lease.lost.aborted || signal?.aborted) return;
-    await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
-      this.#options.lease.lost.addEventListener("abort", () => resolve(), { once: true });
-      signal?.addEventListener("abort", () => resolve(), { once: true });
-    });
+  drained(signal?: AbortSignal): Promise<void> {
+    return this.#progress.until(() => this.#inFlight.size === 0, signal);
+  }
+
+  /** As {@link ShardDelivery.drained}, but waits for no record that a checkpoint can never pass. */
+  settled(signal?: AbortSignal): Promise<void> {
+    return this.#progress.until(
+      () => this.#inFlight.size === 0 || this.#inFlight.first >= this.#hopeless,
+      signal,
+    );
   }
 
   /** Forgets what is in flight: it is not ours any more, or a stop has run out of time. */
   abandon(): void {
     this.#abandoned ||= this.#inFlight.size > 0;
     this.#options.sink.drop(this);
+    if (this.#letters !== undefined) this.#options.sink.drop(this.#letters);
+    this.#letters?.clear();
     this.#inFlight.abandon();
-    this.#onEmpty?.();
+    this.#progress.end();
   }
 
   isAlive(): boolean {
@@ -120,24 +150,33 @@ export class ShardDelivery implements Delivery {
 
   acknowledged(from: number, to: number): void {
     this.#inFlight.acknowledged(from, to);
-    if (this.#inFlight.size === 0) this.#onEmpty?.();
+    this.#letters?.forget(from, to);
+    this.#progress.look();
   }
 
-  refused(_ordinal: number, error: ConnectorError): void {
-    const { streamName, lease, onFault } = this.#options;
-    onFault(
-      new ConnectorError(
-        `stream ${streamName}, shard ${lease.shardId}: a message was refused for good: ${error.message}`,
-        {
-          code: error.code,
-          cause: error,
-          where: { ...error.where, stream: streamName, shardId: lease.shardId },
-        },
-      ),
+  refused(ordinal: number, cause: ConnectorError): void | Promise<void> {
+    const { streamName: stream, lease: { shardId }, deadLetters } = this.#options;
+    if (deadLetters?.takes(cause)) return this.#letters!.replace(ordinal, cause);
+    const why = deadLetters === undefined ? "" : " (no dead letter, because every record would become one)";
+    const error = new ConnectorError(
+      `stream ${stream}, shard ${shardId}: a message was refused for good${why}: ${cause.message}`,
+      { code: cause.code, cause, where: { ...cause.where, stream, shardId } },
     );
+    return this.#giveUp(ordinal, error);
   }
 
-  #send(record: UserRecord, outcome: SinkMessage | readonly SinkMessage[], place?: number): boolean {
+  /**
+   * A record can never be finished: the connector ends. Effectively once, no later id may follow that of a record that
+   * the next start publishes again: the promise is settled when nothing more will be sent.
+   */
+  #giveUp(ordinal: number, error: ConnectorError): void | Promise<void> {
+    this.#hopeless = Math.min(this.#hopeless, ordinal);
+    this.#progress.look();
+    this.#options.onFault(error);
+    if (this.once !== undefined) return this.#progress.until(() => false);
+  }
+
+  #send(record: UserRecord, outcome: Messages, place?: number): boolean {
     const { sink, budget } = this.#options;
     const read = record.data.length;
     const several = isSeveral(outcome);
@@ -145,6 +184,7 @@ export class ShardDelivery implements Delivery {
     if (made > read) budget.release(read - made); // hooks made it larger: it counts at its own size
     const size = Math.max(read, made);
     const ordinal = this.#add(record, size, several ? outcome.length : 1, place);
+    this.#letters?.keep(ordinal, record, place);
     if (place !== undefined) {
       const messages = several ? outcome : [outcome];
       messages.forEach((message, index) =>
@@ -169,6 +209,8 @@ function routable(message: SinkMessage, record: UserRecord): SinkMessage {
   return message.key === undefined ? { ...message, routingKey: record.partitionKey } : message;
 }
 
-function isSeveral(outcome: SinkMessage | readonly SinkMessage[]): outcome is readonly SinkMessage[] {
+type Messages = SinkMessage | readonly SinkMessage[];
+
+function isSeveral(outcome: Messages): outcome is readonly SinkMessage[] {
   return Array.isArray(outcome);
 }

@@ -38,7 +38,7 @@ export async function drainAndRelease(options: DrainOptions): Promise<string[]> 
   sink?.flush();
   const receipts = shutdownTimeoutMs * PART_FOR_RECEIPTS;
   const drained = Promise.all(
-    running.map(({ consumer, done }) => done.then(() => consumer.delivery.drained(stopNow.signal))),
+    running.map(({ consumer, done }) => done.then(() => consumer.delivery.settled(stopNow.signal))),
   );
   await inTime(drained, options.failed ? Math.min(receipts, FAILED_DRAIN_MS) : receipts);
   const stored = running.map(({ consumer: { shardId, checkpoints } }) =>

@@ -36,6 +36,8 @@ export interface ConnectorStatus {
   readonly bytes: number;
   /** By hooks, or skipped after their errors. */
   readonly dropped: number;
+  /** Stored in the dead-letter topic. */
+  readonly deadLettered: number;
   readonly checkpoints: number;
   readonly throttles: number;
   /** Bytes read or asked for that are not finished. */
@@ -68,10 +70,11 @@ export function statusLine(
 }
 
 /** What was done since the start, in words. */
-export function totalsLine({ records, dropped, throttles }: ConnectorStatus): string {
+export function totalsLine({ records, dropped, deadLettered, throttles }: ConnectorStatus): string {
   return [
     `${records} records in all`,
     ...dropped > 0 ? [`${dropped} dropped by hooks`] : [],
+    ...deadLettered > 0 ? [`${deadLettered} dead letters`] : [],
     ...throttles > 0 ? [`${throttles} throttles`] : [],
   ].join(", ");
 }

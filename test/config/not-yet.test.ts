@@ -13,7 +13,6 @@ test("config not yet: each option of later versions is refused by name", () => {
     [pulsar({ serviceUrl: "pulsar+ssl://h" }), "pulsar.serviceUrl with pulsar+ssl://"],
     [pulsar({ delivery: "effectively-once" }), 'pulsar.delivery = "effectively-once"'],
     [pulsar({ driver: "pulsar-client" }), 'pulsar.driver = "pulsar-client"'],
-    [{ ...small, deadLetter: { topic: "d" } }, "deadLetter"],
     [{ ...small, http: {} }, "http"],
     [{ ...small, metrics: { cloudwatch: "summary" } }, 'metrics.cloudwatch = "summary"'],
     [{ ...small, metrics: { cloudwatch: "detailed" } }, 'metrics.cloudwatch = "detailed"'],
@@ -42,18 +41,19 @@ test("config not yet: what this version does is not refused", () => {
     leases: { store: "memory" },
     metrics: { cloudwatch: "none" },
     kinesis: { consumerName: "me", http2: false },
-    hooks: [{ path: "./a.mts", onError: "skip" }],
+    hooks: [{ path: "./a.mts", onError: "skip" }, { path: "./b.mts", onError: "dead-letter" }],
+    deadLetter: { topic: "d" },
   };
   assert.deepEqual(listNotYet(parse(input)), []);
   assert.deepEqual(listNotYet(parse(small)), []);
 });
 
-test("config not yet: all of it at once, with line and column, a hook's policy too", async (t) => {
+test("config not yet: all of it at once, with line and column", async (t) => {
   const path = await write(
     t,
     "c.toml",
     'awsKinesisStreamName = "s"\nawsRegion = "eu-west-1"\n[pulsar]\nserviceUrl = "pulsar+ssl://h"\ntopic = "t"\n' +
-      '[[hooks]]\npath = "./a.mts"\nonError = "dead-letter"\n[deadLetter]\ntopic = "d"\n',
+      '[http]\nport = 8080\n[leases]\nstore = "file"\n',
   );
   const config = await loadConfigFile(path, {});
   try {
@@ -65,8 +65,8 @@ test("config not yet: all of it at once, with line and column, a hook's policy t
     assert.deepEqual(error.message.replaceAll(path, "file").split("\n"), [
       "3 options that are not in this version yet in the configuration:",
       "  file:4:1: pulsar.serviceUrl with pulsar+ssl://: not yet in this version",
-      "  file:9:2: deadLetter: not yet in this version",
-      '  file:8:1: hooks[0].onError = "dead-letter": not yet in this version',
+      "  file:6:2: http: not yet in this version",
+      '  file:9:1: leases.store = "file": not yet in this version',
     ]);
   }
 });

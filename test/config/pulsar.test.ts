@@ -140,3 +140,16 @@ test("config pulsar: hooks have their defaults, and paths beside the configurati
     'hooks[0].onError = "dead-letter" needs a deadLetter.topic',
   ]);
 });
+
+test("config pulsar: the dead-letter topic is another one than pulsar.topic, and persistent to be exact", () => {
+  for (const topic of ["orders", "public/default/orders", "persistent://public/default/orders"]) {
+    assert.deepEqual(problems({ ...small, deadLetter: { topic } }), [
+      "deadLetter.topic is pulsar.topic itself: records that cannot be published need another topic",
+    ]);
+  }
+  const deadLetter = { topic: "non-persistent://public/default/dead" };
+  assert.match(parse({ ...small, deadLetter }).warnings.join(), /deadLetter\.topic is not persistent/);
+  assert.deepEqual(problems({ ...pulsar({ delivery: "effectively-once" }), deadLetter }), [
+    'deadLetter.topic must be persistent with pulsar.delivery = "effectively-once"',
+  ]);
+});

@@ -7,7 +7,7 @@ import {
   type PageRun,
 } from "../../src/hooks/chain.ts";
 import { inlineHooks, type LoadedHooks } from "../../src/hooks/load.ts";
-import type { HookOutcome } from "../../src/hooks/record-run.ts";
+import type { HookOutcome } from "../../src/hooks/outcome.ts";
 import type { Hooks } from "../../src/hooks/types.ts";
 import type { SinkMessage, UserRecord } from "../../src/core/record.ts";
 import { MetricsRegistry } from "../../src/metrics/registry.ts";

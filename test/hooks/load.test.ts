@@ -241,12 +241,10 @@ test("hooks load: builtin:NAME names what there is, and resolves it once hooks a
   assert.deepEqual(await publishes(await builtin("builtin:filter", builtins), "a"), [null]);
 });
 
-test("hooks load: the dead-letter policy is refused as not yet there", async () => {
-  await assert.rejects(load(fixture("function.mjs"), {}, { onError: "dead-letter" }), (error: unknown) => {
-    assert.equal((error as ConnectorError).code, "NOT_YET");
-    assert.match((error as ConnectorError).message, /^hooks\[0\]\.onError = "dead-letter" is not there yet/);
-    return true;
-  });
+test("hooks load: each policy for failures is kept", async () => {
+  for (const onError of ["stop", "skip", "dead-letter"] as const) {
+    assert.equal((await load(fixture("function.mjs"), {}, { onError })).onError, onError);
+  }
 });
 
 test("hooks load: hooks given as an object are checked as those of scripts", () => {
