@@ -2,6 +2,7 @@
 
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
+import { withinTime } from "../core/time-limit.ts";
 
 const LIMIT_MS = 30_000;
 
@@ -10,18 +11,15 @@ const LIMIT_MS = 30_000;
  * @param source Who is asked, for the error: "credential script /path".
  * @throws ConnectorError AWS_UNAVAILABLE (retryable) when it is late
  */
-export async function withinLimit<T>(clock: Clock, source: string, work: () => Promise<T>): Promise<T> {
-  const done = new AbortController();
-  const late = clock.sleep(LIMIT_MS, done.signal).then(() => {
-    if (done.signal.aborted) return undefined as never; // the race is over
-    throw new ConnectorError(`${source} gave no AWS credentials within ${LIMIT_MS / 1000} s`, {
-      code: "AWS_UNAVAILABLE",
-      retryable: true,
-    });
-  });
-  try {
-    return await Promise.race([work(), late]);
-  } finally {
-    done.abort();
-  }
+export function withinLimit<T>(clock: Clock, source: string, work: () => Promise<T>): Promise<T> {
+  return withinTime(
+    clock,
+    LIMIT_MS,
+    work,
+    () =>
+      new ConnectorError(`${source} gave no AWS credentials within ${LIMIT_MS / 1000} s`, {
+        code: "AWS_UNAVAILABLE",
+        retryable: true,
+      }),
+  );
 }
