@@ -22,6 +22,7 @@ import { ConnectorError } from "./core/errors.ts";
 import { type Logger, silentLogger } from "./core/log.ts";
 import { createHookChain } from "./hooks/chain.ts";
 import { defineHooks } from "./hooks/define.ts";
+import { hooksDigest } from "./hooks/digest.ts";
 import { inlineHooks, loadHooks } from "./hooks/load.ts";
 import { importScript } from "./hooks/import.ts";
 import type { Hooks } from "./hooks/types.ts";
@@ -29,6 +30,7 @@ import { leaseTimes } from "./leases/times.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import { Connector } from "./pipeline/connector.ts";
 import type { ConnectorOptions, ConnectorParts, InitialPosition } from "./pipeline/parts.ts";
+import type { OnceSettings } from "./pipeline/shard-generation.ts";
 import { environment, runtimeName, systemClock } from "./runtime.ts";
 
 /** What an embedding program may add to a configuration. */
@@ -101,15 +103,13 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
     metrics,
     async openHooks(signal) {
       const { streamName, topic } = connectorOptions(config, options);
-      const given = options.hooks ?? [];
-      const inline = (Array.isArray(given) ? given : [given]) as readonly Hooks[];
       const scripts = [];
       for (const [index, hook] of config.hooks.entries()) {
         scripts.push(
           await loadHooks(hook, { key: `hooks[${index}].path`, self: () => Promise.resolve(SELF), clock }),
         );
       }
-      for (const [index, hooks] of inline.entries()) {
+      for (const [index, hooks] of inlineHooksOf(options).entries()) {
         const onError = config.deadLetter === undefined ? "stop" : "dead-letter";
         scripts.push(inlineHooks(hooks, { name: `hooks[${index}]`, onError }));
       }
@@ -129,6 +129,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         eventTime: config.pulsar.eventTime,
       });
     },
+    ...config.pulsar.delivery === "effectively-once" ? { once: () => once(config, log, options) } : {},
     async openKinesis(onThrottle) {
       const { createKinesisStream } = await import("./kinesis/stream.ts");
       return await createKinesisStream({
@@ -177,6 +178,26 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
 /** Whether a hook's name for a topic, short or full, means this one or a partition of it. */
 function isPartOf(name: string, topic: string | undefined): boolean {
   return topic !== undefined && fullTopicName(name)?.replace(/-partition-\d+$/, "") === topic;
+}
+
+function inlineHooksOf({ hooks = [] }: CreateConnectorOptions): readonly Hooks[] {
+  return Array.isArray(hooks) ? hooks : [hooks as Hooks];
+}
+
+async function once(
+  config: Config,
+  log: Logger,
+  options: CreateConnectorOptions,
+): Promise<OnceSettings> {
+  const { applicationName, messageKeyMode, hooks, deadLetter, pulsar: { topic, hashingScheme } } = config;
+  const digest = await hooksDigest({
+    scripts: hooks,
+    inline: inlineHooksOf(options),
+    routing: { topic, messageKeyMode, hashingScheme, deadLetterTopic: deadLetter?.topic },
+    version: pkg.version,
+    log,
+  });
+  return { applicationName, digest };
 }
 
 // What a script gets that imports from "kinesis-pulsar" where no such package is installed beside it: the values that

@@ -7,6 +7,9 @@ import type { Logger } from "../core/log.ts";
 import type { Checkpoint } from "../core/position.ts";
 import type { OnThrottle } from "../kinesis/source.ts";
 
+// Between tries without end.
+const LEAST_DELAY_MS = 100;
+
 /** What a checkpoint is stored in: a held lease. */
 export interface CheckpointTarget {
   readonly shardId: string;
@@ -30,31 +33,43 @@ export interface StoreCheckpointOptions {
  * Stores one checkpoint. "failed" = given up for now, said in the log.
  * @throws ConnectorError that no repeating cures (ACCESS_DENIED …)
  */
-export async function storeCheckpoint(
+export function storeCheckpoint(
   target: CheckpointTarget,
   checkpoint: Checkpoint,
+  options: StoreCheckpointOptions,
+): Promise<"stored" | "lost" | "failed"> {
+  return storePatiently(() => target.checkpoint(checkpoint), "the checkpoint", target.shardId, options);
+}
+
+/**
+ * A write to a shard's row, tried again as a checkpoint is.
+ * @param what is stored, for the log
+ * @throws ConnectorError that no repeating cures (ACCESS_DENIED …)
+ */
+export async function storePatiently(
+  write: () => Promise<"stored" | "lost">,
+  what: string,
+  shardId: string,
   options: StoreCheckpointOptions,
 ): Promise<"stored" | "lost" | "failed"> {
   const { clock, log, numRetries, signal } = options;
   for (let attempt = 1;; attempt++) {
     let error: ConnectorError;
     try {
-      return await target.checkpoint(checkpoint);
+      return await write();
     } catch (thrown) {
       error = toConnectorError(thrown);
     }
     if (!error.retryable) throw error;
     const last = attempt > numRetries;
-    const delayMs = await delayAfter(error, attempt, target.shardId, options);
+    const delayMs = await delayAfter(error, attempt, shardId, options);
+    const failed = `${what} of shard ${shardId} could not be stored in table "${options.tableName}" ` +
+      `(${attempt === 1 ? "1 try" : `${attempt} tries`}): ${error.message}`;
     if (last || signal.aborted) {
-      log.warn(
-        `the checkpoint of shard ${target.shardId} could not be stored in table "${options.tableName}" ` +
-          `(${
-            attempt === 1 ? "1 try" : `${attempt} tries`
-          }): ${error.message}; the next checkpoint tries again`,
-      );
+      log.warn(`${failed}; the next checkpoint tries again`);
       return "failed";
     }
+    if (numRetries === Infinity) log.warn(`${failed}; trying again in ${delayMs} ms`); // it may hold a shard up for long
     await clock.sleep(delayMs, signal);
   }
 }
@@ -63,15 +78,17 @@ async function delayAfter(
   error: ConnectorError,
   attempt: number,
   shardId: string,
-  { backoffTimeMs, onThrottle }: StoreCheckpointOptions,
+  { backoffTimeMs, onThrottle, numRetries }: StoreCheckpointOptions,
 ): Promise<number> {
-  if (error.code !== "THROTTLED") return backoffTimeMs;
+  // `backoffTime` = 0 means "at once", for a few tries.
+  const delayMs = numRetries === Infinity ? Math.max(backoffTimeMs, LEAST_DELAY_MS) : backoffTimeMs;
+  if (error.code !== "THROTTLED") return delayMs;
   const event = {
     service: "dynamodb",
     operation: "UpdateItem",
     shardId,
     attempt,
-    delayMs: backoffTimeMs,
+    delayMs,
   } as const;
-  return await onThrottle(event) ?? backoffTimeMs;
+  return await onThrottle(event) ?? delayMs;
 }

@@ -21,10 +21,11 @@ import type { ConnectorOptions, ConnectorParts, ConsumerParts, KinesisStream } f
 import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
+import type { OnceSettings } from "./shard-generation.ts";
 import { drainAndRelease } from "./shutdown.ts";
 import { type ConnectorStatus, statusLine, totalsLine } from "./status.ts";
 import { createTotals, type Totals } from "./totals.ts";
-import { unfinishedUntil } from "./until.ts";
+import { allPastUntil } from "./until.ts";
 
 /** How a connector ended. */
 export interface ConnectorResult {
@@ -36,8 +37,6 @@ export interface ConnectorResult {
 }
 
 const STATUS_EVERY_MS = 60_000;
-// A bounded run looks so often whether it is done when nothing of it is being read here.
-const UNTIL_EVERY_MS = 1_000;
 
 interface Running {
   readonly consumer: ShardConsumer;
@@ -65,6 +64,7 @@ export class Connector {
   #starting: Promise<void> | undefined;
   #ending: Promise<ConnectorResult> | undefined;
   #hooks: HookChain | undefined;
+  #once: OnceSettings | undefined;
   #kinesis: KinesisStream | undefined;
   #source: RecordSource | undefined;
   #store: LeaseStore | undefined;
@@ -154,6 +154,7 @@ export class Connector {
     const scope: StartScope = { clock, log, signal: this.#stopping.signal, onThrottle: this.#onThrottle };
     const hooks = this.#hooks = await this.#parts.openHooks(this.#stopNow.signal);
     scope.signal.throwIfAborted();
+    this.#once = await this.#parts.once?.();
     const kinesis = this.#kinesis = await this.#parts.openKinesis(this.#onThrottle);
     const stream = await withPatience(() => kinesis.describe(scope.signal), scope);
     const store = this.#store = await this.#parts.openLeaseStore();
@@ -194,6 +195,7 @@ export class Connector {
       reconnecting: (topic, error, delayMs) =>
         log.warn(`topic ${topic}: ${error.message}; trying again in ${delayMs} ms`, { code: error.code }),
       connected: (topic, broker) => log.info(`publishing to ${topic} at ${broker}`),
+      duplicates: (_topic, count) => this.#totals.duplicates.add(count),
     });
     const { topic, deadLetterTopic = topic } = this.#options;
     for (const one of new Set([topic, deadLetterTopic])) {
@@ -206,7 +208,7 @@ export class Connector {
     log.info(`copying stream ${streamName} to ${topic}${end}`, { table: tableName });
     coordinator.start();
     this.#loop(() => this.#reportStatus());
-    if (until !== undefined) this.#loop(() => this.#watchUntil());
+    if (until !== undefined) this.#loop(() => this.#watchUntil(store));
   }
 
   readonly #onThrottle: OnThrottle = (event) => {
@@ -251,6 +253,7 @@ export class Connector {
       kinesisNow: () => kinesis.now(),
       sink: this.#sink!,
       hooks: this.#hooks!,
+      once: this.#once,
       deadLetters: this.#deadLetters,
       events: this.#events,
       totals: this.#totals,
@@ -287,24 +290,18 @@ export class Connector {
     }
   }
 
-  /** Ends a bounded run once every lease of the table, freshly read, is past its time. */
-  async #watchUntil(): Promise<void> {
-    const { clock } = this.#parts;
-    const { signal } = this.#stopping;
-    for (;;) {
-      await clock.sleep(UNTIL_EVERY_MS, signal);
-      if (signal.aborted) return;
+  async #watchUntil(store: LeaseStore): Promise<void> {
+    const { clock, log } = this.#parts;
+    const done = await allPastUntil({
+      store,
+      clock,
+      log,
+      signal: this.#stopping.signal,
+      past: this.#past,
       // A shard that waits for its parents keeps nothing going: they may have stopped at the time for ever.
-      if (Array.from(this.#running.values()).some(({ consumer }) => consumer.isReading)) continue;
-      const scan = await withPatience(() => this.#store!.scan({ signal, consistent: true }), {
-        ...this.#parts,
-        signal,
-      });
-      if (scan.leases.length > 0 && unfinishedUntil(scan.leases, this.#past).length === 0) {
-        void this.#end("until", undefined);
-        return;
-      }
-    }
+      isReading: () => Array.from(this.#running.values()).some(({ consumer }) => consumer.isReading),
+    });
+    if (done) void this.#end("until", undefined);
   }
 
   /** A loop of the connector: when it fails, the connector fails. */

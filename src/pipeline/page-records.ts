@@ -9,12 +9,24 @@ import type { HashKeyRange } from "../core/shard.ts";
 /** The part of a page that is to be worked on. */
 export interface PageRecords {
   readonly records: readonly UserRecord[];
+  /** `encoded` counts those that are not done. */
   readonly skipped: readonly SkippedRecord[];
   /** Sum of the data of `records`. */
   readonly bytes: number;
   readonly misindexed: number;
   /** A record at or after the time of a bounded run stands here: it and all behind it are left alone. */
   readonly pastUntil: boolean;
+}
+
+/** The position of the first record that is not done, of those that are skipped too; undefined when there is none. */
+export function firstPosition({ records, skipped }: PageRecords): Position | undefined {
+  const [record] = records;
+  const [pass] = skipped;
+  if (pass === undefined || (record !== undefined && pass.before > 0)) {
+    return record && { sequenceNumber: record.sequenceNumber, subSequenceNumber: record.subSequenceNumber };
+  }
+  const { sequenceNumber, subSequenceNumber, encoded } = pass;
+  return { sequenceNumber, subSequenceNumber: Math.max(subSequenceNumber + 1 - encoded, 0) };
 }
 
 /** What decides. */
@@ -41,7 +53,7 @@ export function pageRecords(page: RecordPage, filter: PageFilter): PageRecords {
     if (done === -1) done = records.length;
     records = records.slice(done);
     skipped = skipped.filter((one) => comparePositions(one, resumeAfter) > 0)
-      .map((one) => ({ ...one, before: Math.max(0, one.before - done) }));
+      .map((one) => ({ ...rest(one, resumeAfter), before: Math.max(0, one.before - done) }));
   }
   const whole = records.length === page.records.length && records === page.records;
   return {
@@ -51,4 +63,10 @@ export function pageRecords(page: RecordPage, filter: PageFilter): PageRecords {
     misindexed: apart.misindexed,
     pastUntil: end !== -1,
   };
+}
+
+/** Of an aggregate in whose middle an earlier run stopped, before its shard's range was known, only the rest counts. */
+function rest(one: SkippedRecord, resumeAfter: Position): SkippedRecord {
+  if (one.sequenceNumber !== resumeAfter.sequenceNumber) return one;
+  return { ...one, encoded: Math.max(one.encoded - (resumeAfter.subSequenceNumber + 1), 0) };
 }

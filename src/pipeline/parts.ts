@@ -13,6 +13,7 @@ import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
 import type { DeadLetters } from "./dead-letter.ts";
 import type { Emitter } from "./events.ts";
 import type { ReadBudget } from "./read-budget.ts";
+import type { OnceSettings } from "./shard-generation.ts";
 import type { Totals } from "./totals.ts";
 
 /** Where a connector without checkpoints begins. */
@@ -52,6 +53,8 @@ export interface ConnectorParts {
   openSink(events: SinkEvents): Promise<MessageSink>;
   /** @param signal aborted when the connector stops at once */
   openHooks(signal: AbortSignal): Promise<HookChain>;
+  /** Under effectively-once: asked once, when the hooks are open. */
+  readonly once?: (() => Promise<OnceSettings>) | undefined;
 }
 
 /** The settings of a connector, units in the names. */
@@ -90,6 +93,8 @@ export interface ConsumerParts {
   readonly kinesisNow: () => number;
   readonly sink: MessageSink;
   readonly hooks: HookChain;
+  /** Set under effectively-once. */
+  readonly once: OnceSettings | undefined;
   readonly deadLetters: DeadLetters | undefined;
   readonly events: Emitter;
   readonly totals: Totals;

@@ -4,25 +4,34 @@
 import { toConnectorError } from "../core/errors.ts";
 import { type Checkpoint, type Position, sentinel } from "../core/position.ts";
 import type { CheckpointEvent } from "../hooks/types.ts";
-import type { HeldLease } from "../leases/held-lease.ts";
+import type { CheckpointOptions, HeldLease } from "../leases/held-lease.ts";
 import { storeCheckpoint } from "./checkpoints.ts";
 import type { ConsumerParts } from "./parts.ts";
 import type { ShardDelivery } from "./shard-delivery.ts";
+import type { ShardGeneration } from "./shard-generation.ts";
 
 /** Stores how far a shard is finished. */
 export class ShardCheckpoints {
   readonly #lease: HeldLease;
   readonly #delivery: ShardDelivery;
   readonly #parts: ConsumerParts;
+  /** Under effectively-once. */
+  readonly #generation: ShardGeneration | undefined;
   #writing: Promise<unknown> = Promise.resolve();
   #telling: Promise<void> = Promise.resolve();
   #stored: Position | undefined;
   #untold = { records: 0, bytes: 0 };
 
-  constructor(lease: HeldLease, delivery: ShardDelivery, parts: ConsumerParts) {
+  constructor(
+    lease: HeldLease,
+    delivery: ShardDelivery,
+    parts: ConsumerParts,
+    generation?: ShardGeneration,
+  ) {
     this.#lease = lease;
     this.#delivery = delivery;
     this.#parts = parts;
+    this.#generation = generation;
   }
 
   /** Everything that is finished is stored. */
@@ -43,8 +52,19 @@ export class ShardCheckpoints {
   store(reason: "interval" | "stop", signal: AbortSignal): Promise<void> {
     return this.#oneAtATime(async () => {
       const position = this.#delivery.finished;
-      if (position === undefined || position === this.#stored || this.#lease.isFinished) return;
-      if (await this.#write(position, reason, this.#parts.numRetries, signal)) this.#stored = position;
+      if (this.#lease.isFinished) return;
+      const generation = this.#generation;
+      const drained = reason === "stop" && generation?.isDrained === true;
+      if (position === undefined || position === this.#stored) {
+        if (drained && !generation.isStoredAsDrained) await generation.storeDrained(signal);
+        return;
+      }
+      const update = generation?.atCheckpoint(position, this.#delivery.finishedFollowing!, drained);
+      if (!await this.#write(position, reason, this.#parts.numRetries, signal, { generation: update })) {
+        return;
+      }
+      this.#stored = position;
+      if (update !== undefined) generation!.checkpointed(update);
     });
   }
 
@@ -54,7 +74,7 @@ export class ShardCheckpoints {
    */
   storeEnd(childShardIds: readonly string[], signal: AbortSignal): Promise<boolean> {
     return this.#oneAtATime(() =>
-      this.#write(sentinel("SHARD_END"), "shard-end", Infinity, signal, childShardIds)
+      this.#write(sentinel("SHARD_END"), "shard-end", Infinity, signal, { childShardIds })
     );
   }
 
@@ -74,7 +94,7 @@ export class ShardCheckpoints {
     reason: CheckpointEvent["reason"],
     numRetries: number,
     signal: AbortSignal,
-    childShardIds?: readonly string[],
+    options: CheckpointOptions,
   ): Promise<boolean> {
     const { streamName, totals } = this.#parts;
     const { shardId } = this.#lease;
@@ -83,8 +103,7 @@ export class ShardCheckpoints {
     this.#untold.bytes += counts.bytes;
     const target = {
       shardId,
-      checkpoint: (position: Checkpoint) =>
-        this.#lease.checkpoint(position, childShardIds === undefined ? {} : { childShardIds }),
+      checkpoint: (position: Checkpoint) => this.#lease.checkpoint(position, options),
     };
     const result = await storeCheckpoint(target, checkpoint, { ...this.#parts, numRetries, signal });
     if (result !== "stored") {

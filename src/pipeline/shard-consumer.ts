@@ -15,6 +15,7 @@ import type { ConsumerParts } from "./parts.ts";
 import type { PageSizes } from "./read-budget.ts";
 import { ShardCheckpoints } from "./shard-checkpoints.ts";
 import { ShardDelivery } from "./shard-delivery.ts";
+import { ShardGeneration } from "./shard-generation.ts";
 import { startPosition } from "./start-position.ts";
 import type { ShardState, ShardStatus } from "./status.ts";
 
@@ -45,6 +46,8 @@ export class ShardConsumer {
   readonly checkpoints: ShardCheckpoints;
   readonly #lease: HeldLease;
   readonly #parts: ConsumerParts;
+  /** Under effectively-once. */
+  readonly #generation: ShardGeneration | undefined;
   readonly #pages = new PageQueue<QueuedPage>();
   readonly #stop = new AbortController();
   /** Aborted by a stop, and by the loss of the lease. */
@@ -60,7 +63,8 @@ export class ShardConsumer {
   constructor(lease: HeldLease, parts: ConsumerParts) {
     this.shardId = lease.shardId;
     this.delivery = new ShardDelivery({ ...parts, lease });
-    this.checkpoints = new ShardCheckpoints(lease, this.delivery, parts);
+    this.#generation = parts.once && new ShardGeneration(lease, this.delivery, parts, parts.once);
+    this.checkpoints = new ShardCheckpoints(lease, this.delivery, parts, this.#generation);
     this.#lease = lease;
     this.#parts = parts;
     this.#signal = AbortSignal.any([this.#stop.signal, lease.lost]);
@@ -111,7 +115,9 @@ export class ShardConsumer {
 
   async #readAndPublish(): Promise<ConsumerEnd> {
     this.#state = "starting";
-    const { start, restart, resumeAfter, from } = startPosition(this.#lease.lease, {
+    const row = this.#lease.lease;
+    this.#generation?.start(row);
+    const { start, restart, resumeAfter, from } = startPosition(row, {
       connectLatestOnce: this.#lease.connectLatestOnce,
       startAtTime: this.#parts.startAtTime,
     });
@@ -198,6 +204,7 @@ export class ShardConsumer {
     }
     if (!await this.#publishRecords(page, part)) return this.#interrupted();
     if (part.records.length > 0) this.#resumeAfter = undefined;
+    if (page.millisBehindLatest === 0 && !part.pastUntil) this.#generation?.caughtUp();
     this.#millisBehindLatest = page.millisBehindLatest;
     if (part.pastUntil) return "until";
     if (page.shardEnd !== undefined) return await this.#finishShard(page.shardEnd.childShards);
@@ -213,12 +220,17 @@ export class ShardConsumer {
     let left = part.bytes;
     let index = 0;
     let passed = 0;
+    const generation = this.#generation;
     const passSkipped = (): void => {
       while (passed < skipped.length && skipped[passed]!.before <= index) {
-        this.delivery.pass(skipped[passed++]!);
+        const one = skipped[passed++]!;
+        if (generation !== undefined) generation.next += one.encoded;
+        this.delivery.pass(one, generation?.next);
       }
     };
     try {
+      const admitted = generation?.admit(page, part, this.#signal) ?? true;
+      if (admitted !== true && !await admitted) return false;
       const info = { shardId: this.shardId, millisBehindLatest: page.millisBehindLatest };
       const run = hooks.processPage(records, info, this.#signal);
       for (;;) {
@@ -229,8 +241,9 @@ export class ShardConsumer {
         for (const outcome of outcomes) {
           if (skipped.length > 0) passSkipped();
           const record = records[index]!;
-          const handed = this.delivery.handOn(record, outcome, this.#signal);
+          const handed = this.delivery.handOn(record, outcome, this.#signal, generation?.next);
           if (handed !== true && !await handed) return false;
+          if (generation !== undefined) generation.next++;
           if (outcome === null) totals.dropped.add();
           left -= record.data.length;
           index++;
@@ -266,6 +279,7 @@ export class ShardConsumer {
     const childShardIds = children.map((child) => child.shardId);
     const stored = await this.checkpoints.storeEnd(childShardIds, this.#signal);
     if (!stored) return this.#interrupted();
+    if (this.delivery.once !== undefined) sink.drop(this.delivery); // its producers have nothing more to do
     log.info(`shard ${this.shardId} is finished; children: ${childShardIds.join(", ") || "none"}`);
     const event = { streamName, shardId: this.shardId, childShardIds };
     await this.checkpoints.told();

@@ -2,6 +2,7 @@
 // is always the last word: a connector never goes back to its initial position once a row exists.
 
 import { ConnectorError } from "../core/errors.ts";
+import { anchorOf } from "../core/generation.ts";
 import { isSequenceNumber, type Position } from "../core/position.ts";
 import type { StartPosition } from "../kinesis/source.ts";
 import type { Lease } from "../leases/store.ts";
@@ -30,6 +31,17 @@ export interface StartOptions {
  * @throws ConnectorError CONFIG_INVALID for a row at AT_TIMESTAMP when no `startAtTime` is configured
  */
 export function startPosition(lease: Lease, options: StartOptions): ShardStart {
+  // Nothing lies between the checkpoint and the anchor. Also where messages have no sequence ids now: what a worker
+  // that was killed had from LATEST is read again, and nothing that came before it.
+  const anchor = anchorOf(lease.generation, lease.checkpoint);
+  if (anchor !== undefined) {
+    const { sequenceNumber, subSequenceNumber } = anchor;
+    return {
+      start: { type: "AT_SEQUENCE_NUMBER", sequenceNumber },
+      resumeAfter: { sequenceNumber, subSequenceNumber: subSequenceNumber - 1 },
+      from: sequenceNumber,
+    };
+  }
   const from = lease.checkpoint.sequenceNumber;
   if (isSequenceNumber(from)) {
     return {

@@ -1,7 +1,10 @@
 // When a bounded run (`run --until`) is done: every shard is past the time, or finished, or descends from one that
 // stopped at the time (all that a child holds arrived after its parents' end).
 
-import type { Lease } from "../leases/store.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/log.ts";
+import type { Lease, LeaseStore } from "../leases/store.ts";
+import { withPatience } from "./preflight.ts";
 
 /**
  * The leases that keep a bounded run going.
@@ -20,4 +23,34 @@ export function unfinishedUntil(leases: readonly Lease[], past: ReadonlySet<stri
     return answer;
   };
   return leases.filter((lease) => lease.checkpoint.sequenceNumber !== "SHARD_END" && !isPast(lease.leaseKey));
+}
+
+/** What {@link allPastUntil} looks at. */
+export interface WatchUntilOptions {
+  readonly store: LeaseStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Shards whose reading stopped at the time; grows. */
+  readonly past: ReadonlySet<string>;
+  /** Whether anything is being read here. */
+  readonly isReading: () => boolean;
+}
+
+// How often it is looked when nothing is being read here.
+const UNTIL_EVERY_MS = 1_000;
+
+/**
+ * Resolves with true once every lease of the table, freshly read, is past the time; with false when the signal aborts.
+ * Rejects with what is wrong with the table.
+ */
+export async function allPastUntil(options: WatchUntilOptions): Promise<boolean> {
+  const { store, clock, signal, past, isReading } = options;
+  for (;;) {
+    await clock.sleep(UNTIL_EVERY_MS, signal);
+    if (signal.aborted) return false;
+    if (isReading()) continue;
+    const scan = await withPatience(() => store.scan({ signal, consistent: true }), options);
+    if (scan.leases.length > 0 && unfinishedUntil(scan.leases, past).length === 0) return true;
+  }
 }
