@@ -1,6 +1,7 @@
 // What arrived against what was put, as the official Java client reads the topic.
 
 import assert from "node:assert/strict";
+import type { DeliveryMode } from "./proof.ts";
 import { type MessageSummary, type ReadOptions, summarizeTopic } from "../servers/topic-reader.ts";
 import type { Ledger } from "./load.ts";
 
@@ -25,6 +26,14 @@ export function assertIntact(verdict: Verdict): void {
   const some = (lines: readonly string[]) => `${lines.length}:\n${lines.slice(0, 10).join("\n")}`;
   assert.equal(verdict.lost.length, 0, `lost ${some(verdict.lost)}`);
   assert.equal(verdict.faults.length, 0, `wrong ${some(verdict.faults)}`);
+}
+
+/** {@link assertIntact}, and no duplicates where the mode promises that. */
+export function assertDelivered(verdict: Verdict, delivery: DeliveryMode): void {
+  assertIntact(verdict);
+  if (delivery === "effectively-once") {
+    assert.equal(verdict.duplicates, 0, `${verdict.duplicates} duplicates`);
+  }
 }
 
 /** The comparison itself. */

@@ -1,7 +1,8 @@
 // What all proofs share: how one is called, what it gives, and the settings of the worker it watches.
 
 import { join } from "node:path";
-import type { Road, Scope } from "../e2e/kit.ts";
+import { pulsarAdmin } from "../servers/admin.ts";
+import { randomName, type Road, type Scope } from "../e2e/kit.ts";
 import { PROGRESS_SCRIPT } from "./worker.ts";
 
 /** What a proof is called with. */
@@ -32,7 +33,26 @@ export interface WorkerSettings {
   readonly dynamoDbUrl?: string;
   readonly serviceUrl?: string;
   readonly failoverTimeMs?: number;
+  /** More of that table. */
+  readonly pulsar?: Readonly<Record<string, unknown>>;
   readonly [key: string]: unknown;
+}
+
+/** `pulsar.delivery`. */
+export type DeliveryMode = "at-least-once" | "effectively-once";
+
+/** A new partitioned topic at the shared broker; under effectively-once in a namespace of its own with deduplication on. */
+export async function partitionedTopic(partitions: number, delivery: DeliveryMode): Promise<string> {
+  const admin = pulsarAdmin();
+  let namespace = "public/default";
+  if (delivery === "effectively-once") {
+    namespace = `public/${randomName("once")}`;
+    await admin.call("PUT", `namespaces/${namespace}`, {});
+    await admin.setDeduplication(true, namespace);
+  }
+  const topic = `persistent://${namespace}/${randomName("topic")}`;
+  await admin.createPartitionedTopic(topic, partitions);
+  return topic;
 }
 
 /** Properties by which the judge knows a record. */
@@ -48,7 +68,7 @@ export const PROPERTIES = [
 export async function workerConfig(
   road: Road,
   name: string,
-  { dynamoDbUrl, serviceUrl, failoverTimeMs = 1000, ...settings }: WorkerSettings = {},
+  { dynamoDbUrl, serviceUrl, failoverTimeMs = 1000, pulsar, ...settings }: WorkerSettings = {},
 ): Promise<string> {
   await road.script("progress.mjs", PROGRESS_SCRIPT);
   return await road.write(name, {
@@ -57,7 +77,7 @@ export async function workerConfig(
     leases: { failoverTimeMs },
     hooks: [{ path: join(road.folder, "progress.mjs") }],
     ...dynamoDbUrl === undefined ? {} : { dynamoEndpoint: dynamoDbUrl },
-    ...serviceUrl === undefined ? {} : { pulsar: { serviceUrl } },
+    pulsar: { ...pulsar, ...serviceUrl === undefined ? {} : { serviceUrl } },
     ...settings,
   });
 }

@@ -5,7 +5,8 @@
 import { Buffer } from "node:buffer";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { decodeCommand, decodePayload, encodeCommand } from "../../src/pulsar/wire/frames.ts";
+import { commandType, decodeCommand, decodePayload, encodeCommand } from "../../src/pulsar/wire/frames.ts";
+import { SEND_RECEIPT_TYPE } from "../../src/pulsar/wire/receipt.ts";
 import { decodeMetadata, readMessages } from "../../src/pulsar/wire/metadata.ts";
 import { FrameSplitter } from "../../src/pulsar/wire/splitter.ts";
 import type { Scope } from "../e2e/kit.ts";
@@ -35,6 +36,10 @@ export interface PulsarProxy {
   readonly sent: readonly SentMessage[];
   /** Bytes that came from the program. */
   readonly bytes: number;
+  /** With `answerDelayMs`: receipts on open connections that the broker has given and the program has not got yet. */
+  readonly heldReceipts: number;
+  /** Connections that are open now say nothing more to the program: what a broker said right before its death is lost. */
+  silence(): void;
   /** Stops reading from the program until {@link PulsarProxy.resume}, as a broker that stands still. */
   pause(): void;
   resume(): void;
@@ -93,8 +98,14 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
     },
     pause: () => forEachClient("pause"),
     resume: () => forEachClient("resume"),
+    get heldReceipts() {
+      return [...links].reduce((sum, link) => sum + link.heldReceipts, 0);
+    },
     get isInsideFrame() {
       return [...links].some((link) => link.isInsideFrame);
+    },
+    silence() {
+      for (const link of links) link.isSilent = true;
     },
   };
 }
@@ -110,6 +121,8 @@ interface LinkOptions {
 class Link {
   readonly client: Socket;
   readonly #options: LinkOptions;
+  heldReceipts = 0;
+  isSilent = false;
   #answers: Promise<void> = Promise.resolve();
   /** When the first byte of the frame came that is being received. */
   #frameSince = 0;
@@ -131,10 +144,14 @@ class Link {
     const answers = new FrameSplitter((frame) => {
       const bytes = this.#answer(frame);
       if (options.answerDelayMs === 0) return void client.write(bytes);
+      const held = commandType(frame) === SEND_RECEIPT_TYPE ? 1 : 0;
+      this.heldReceipts += held;
       const due = performance.now() + options.answerDelayMs;
       this.#answers = this.#answers.then(async () => {
         const wait = due - performance.now();
         if (wait > 0) await delay(wait);
+        if (this.isSilent) return;
+        this.heldReceipts -= held;
         client.write(bytes);
       });
     });

@@ -3,6 +3,7 @@
 
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
+import { brokerKills } from "./broker-kills.ts";
 import { busyHook } from "./busy-hook.ts";
 import { cleanStop } from "./clean-stop.ts";
 import { frozen } from "./frozen.ts";
@@ -11,6 +12,7 @@ import { latest } from "./latest.ts";
 import { memory } from "./memory.ts";
 import type { Figures, ProofScope } from "./proof.ts";
 import { takeover } from "./takeover.ts";
+import { unloads } from "./unloads.ts";
 
 type Proof = (scope: ProofScope, short: boolean) => Promise<Figures>;
 
@@ -27,6 +29,8 @@ const PROOFS: Readonly<Record<string, Proof>> = {
       short ? { loopMs: 4_000, failoverTimeMs: 2_000 } : { loopMs: 15_000, failoverTimeMs: 10_000 },
     ),
   memory: (scope, short) => memory(scope, { recordsPerShard: short ? 6 : 16 }),
+  "broker-kills": (scope, short) => brokerKills(scope, { rounds: short ? 2 : 20, delivery: "at-least-once" }),
+  unloads: (scope, short) => unloads(scope, { rounds: short ? 20 : 200, delivery: "at-least-once" }),
 };
 
 /** The longest that one proof may take. */

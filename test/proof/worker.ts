@@ -60,6 +60,17 @@ export async function until(
   }
 }
 
+/** Waits until the worker has stored a position that it had not when this was called; fails with its words if it ends. */
+export async function nextCheckpoint(worker: CliProcess, timeoutMs = 60_000): Promise<void> {
+  const since = worker.stdout.length;
+  let code: number | undefined;
+  worker.exitCode.then((ended) => code = ended, () => code = -1);
+  await until("the next checkpoint", () => {
+    assert.equal(code, undefined, `the worker ended with ${code}:\n${worker.stderr.slice(-4000)}`);
+    return worker.stdout.indexOf("\ncheckpoint ", since) >= 0;
+  }, timeoutMs);
+}
+
 /** Kills at once and waits for the end. */
 export async function killHard(worker: CliProcess): Promise<void> {
   worker.kill("SIGKILL");

@@ -1,0 +1,88 @@
+// A broker that is killed by SIGKILL under load and started again on its data, over and over, while one worker goes on:
+// nothing is lost, every shard is in order, and under effectively-once nothing is there twice.
+
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { layRoad } from "../e2e/kit.ts";
+import { pulsarAdmin } from "../servers/admin.ts";
+import { startBroker, type TestBroker } from "../servers/broker.ts";
+import { assertDelivered, judge } from "./judge.ts";
+import { Load } from "./load.ts";
+import { type DeliveryMode, type Figures, type ProofScope, workerConfig } from "./proof.ts";
+import { startPulsarProxy } from "./pulsar-proxy.ts";
+import { copyRest, leaseRows, nextCheckpoint, remains, stopWell, until } from "./worker.ts";
+
+/** Receipts come so late that a killed broker always owes some. */
+const RECEIPT_DELAY_MS = 50;
+
+/** Options of {@link brokerKills}. */
+export interface BrokerKillsOptions {
+  readonly rounds: number;
+  readonly delivery: DeliveryMode;
+}
+
+/** Kills a broker so many times. Throws when something is lost, out of order, or there twice where it must not be. */
+export async function brokerKills(
+  scope: ProofScope,
+  { rounds, delivery }: BrokerKillsOptions,
+): Promise<Figures> {
+  const dataDir = await mkdtemp(join(tmpdir(), "kinesis-pulsar-broker-"));
+  scope.after(() => rm(dataDir, { recursive: true, force: true }));
+  let broker: TestBroker;
+  const args = delivery === "effectively-once" ? ["--dedup"] : [];
+  const start = async () => broker = await startBroker({ dataDir, args });
+  broker = await start();
+  scope.after(() => broker.stop());
+  const pulsar = await startPulsarProxy(scope, {
+    serviceUrl: broker.serviceUrl,
+    answerDelayMs: RECEIPT_DELAY_MS,
+  });
+  const road = await layRoad(scope, { shards: 4, runtime: scope.runtime, serviceUrl: broker.serviceUrl });
+  await pulsarAdmin(broker.adminUrl).createPartitionedTopic(road.topic, 3);
+  const rows = await leaseRows(scope, road);
+  const settings = { serviceUrl: pulsar.serviceUrl, checkpointInterval: 300, failoverTimeMs: 10_000 };
+  const config = await workerConfig(road, "worker.toml", { ...settings, pulsar: { delivery } });
+  const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
+  load.start();
+  scope.after(() => load.stop());
+  const worker = road.run("run", config);
+
+  let valid = 0;
+  let slowestMs = 0;
+  for (let round = 0; round < rounds; round++) {
+    await nextCheckpoint(worker);
+    await delay(randomInt(100, 1000));
+    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 30_000);
+    const owed = pulsar.heldReceipts;
+    pulsar.silence(); // a JVM takes its time to die
+    process.kill(broker.brokerPid, "SIGKILL");
+    await broker.stop();
+    const left = remains(worker, await rows.read());
+    if (owed > 0 && left.inFlight > 0) valid++;
+    await delay(randomInt(0, 2000));
+    await start();
+    const backAt = performance.now();
+    await nextCheckpoint(worker);
+    slowestMs = Math.max(slowestMs, performance.now() - backAt);
+    scope.say?.(`${round + 1}: killed with ${owed} receipts owed, ${left.inFlight} shards in flight`);
+  }
+  await load.stop();
+  await stopWell(worker);
+  await copyRest(road, config);
+  const verdict = await judge(road.topic, load, { serviceUrl: broker.serviceUrl });
+  assertDelivered(verdict, delivery);
+  assert.ok(valid >= 0.8 * rounds, `only ${valid} of ${rounds} kills hit frames without receipt`);
+  if (delivery === "at-least-once") {
+    assert.ok(verdict.duplicates > 0, "no duplicate at all: the kills missed");
+  }
+  const { records, duplicates } = verdict;
+  const remark = `${delivery}; next checkpoint at most ${
+    (slowestMs / 1000).toFixed(1)
+  } s after the broker is back`;
+  return { rounds, valid, inFlight: valid, records, duplicates, lost: 0, remark };
+}
