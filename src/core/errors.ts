@@ -31,6 +31,7 @@ export type ErrorCode =
   | "PULSAR_REFUSED" // refused for good: invalid name, schema, fenced, not allowed
   | "PULSAR_PROTOCOL" // a broker that speaks something else
   | "MESSAGE_TOO_LARGE" // larger than the broker's maximum
+  | "DEDUPLICATION_OFF" // effectively once, but the broker does not deduplicate the topic
   | "TOO_MANY_TOPICS" // more topics than `pulsar.maxProducers`
   | "INTERNAL"; // a defect of this program
 
