@@ -3,6 +3,7 @@
 import process from "node:process";
 import { loadConfigFile, parseTime } from "../config/mod.ts";
 import type { ConnectorResult } from "../pipeline/connector.ts";
+import type { ConnectorStatus } from "../pipeline/status.ts";
 import { createConnector } from "../create-connector.ts";
 import { environment } from "../runtime.ts";
 import { UsageError } from "./commands.ts";
@@ -29,17 +30,23 @@ export async function run(options: RunOptions): Promise<number> {
   try {
     // A failed start is told by `finished` as well.
     connector.start().catch(() => {});
-    return exitCode(await connector.finished, until !== undefined);
+    const result = await connector.finished;
+    return exitCode(result, connector.status(), until !== undefined);
   } finally {
     unlisten();
   }
 }
 
-/** Design §10: 0 done, 75 run again to resume, else what the failure says. */
-function exitCode(result: ConnectorResult, bounded: boolean): number {
+/**
+ * Design §10: 0 done, 3 a bounded run is done but some of it is in the dead-letter topic, 75 run again to resume, else
+ * what the failure says.
+ */
+function exitCode(result: ConnectorResult, { deadLettered }: ConnectorStatus, bounded: boolean): number {
   if (result.error !== undefined) return exitCodeOf(result.error);
   if (result.undrained.length > 0) return EXIT.interrupted;
-  return bounded && result.reason !== "until" ? EXIT.interrupted : EXIT.done;
+  if (!bounded) return EXIT.done;
+  if (result.reason !== "until") return EXIT.interrupted;
+  return deadLettered > 0 ? EXIT.deadLettered : EXIT.done;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;

@@ -19,6 +19,7 @@ export function summary(config: Config): string {
       `${pulsar.serviceUrl}, ${pulsar.delivery}, driver ${pulsar.driver}, authentication ${pulsar.auth.type}`,
     ],
     ["hooks", config.hooks.length === 0 ? "none: records are copied as they are" : hooks(config)],
+    ["dead letters", deadLetters(config)],
     ["checkpoints", `every ${config.checkpointInterval} ms`],
     ["metrics", "none are sent to CloudWatch by this version"],
   ];
@@ -73,6 +74,13 @@ function credentials({ awsCredentials }: Config): string {
     case "script":
       return `the script ${awsCredentials.path}`;
   }
+}
+
+function deadLetters({ deadLetter, hooks }: Config): string {
+  if (deadLetter === undefined) return "none: a message that Pulsar refuses for good stops the connector";
+  const ofHooks = hooks.length === 0 || hooks.some(({ onError }) => onError === "dead-letter");
+  const which = ofHooks ? "records that a hook fails on, or" : "records";
+  return `${deadLetter.topic}: ${which} whose messages Pulsar refuses for good`;
 }
 
 function hooks(config: Config): string {

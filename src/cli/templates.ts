@@ -47,7 +47,13 @@ topic = "persistent://public/default/orders"
 [[hooks]]
 path = "./hooks/orders.mts"
 options = { country = "" }         # "DE" would copy German orders only
-onError = "stop"                   # or "skip"
+onError = "stop"                   # or "skip", or "dead-letter" (the default where [deadLetter] is given)
+# retries = 3                      # before that, with growing pauses
+
+# Records that a hook fails on, or whose messages Pulsar refuses for good, instead of an end: the bytes as read, with
+# what failed as properties. Under "--until" they make the exit code 3.
+# [deadLetter]
+# topic = "persistent://public/default/orders-dead-letters"
 
 # [leases]
 # table = "orders-to-pulsar"
