@@ -1,5 +1,5 @@
-// G6: 32 shards of records of 1 MiB while Pulsar takes nothing, default settings. Reading pauses, memory stays bounded,
-// and when Pulsar goes on everything arrives.
+// G6: 32 shards of records of 1 MiB while Pulsar takes nothing, then little, default settings. Reading pauses, then goes
+// at Pulsar's pace, memory stays bounded, and when Pulsar goes on everything arrives.
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -23,6 +23,9 @@ const QUIET_MS = 3_000;
  * leave for the garbage collector.
  */
 const MOST_STANDING_MIB = 600;
+/** … then it takes little for a while, within the same bound. */
+const SLOW_BYTES_PER_SECOND = 8 * 1024 * 1024;
+const SLOW_FOR_MS = 3_000;
 /** … and while it catches up at full speed. Measured: 430–600 MiB on Node, 520–670 on Deno. */
 const MOST_RESIDENT_MIB = 900;
 
@@ -67,6 +70,10 @@ export async function memory(scope: ProofScope, { recordsPerShard }: MemoryOptio
   await delay(1000);
   const reads = road.kinesis.calls("GetRecords").length - readsBefore;
   const paused = residentMib(worker.pid, "VmHWM");
+  pulsar.resume(SLOW_BYTES_PER_SECOND);
+  await delay(SLOW_FOR_MS);
+  const slow = residentMib(worker.pid, "VmHWM");
+  const slowlyRead = recordsRead() - given;
   pulsar.resume();
   await until("everything is read", () => recordsRead() >= ledger.entries.size, 120_000);
   const peak = residentMib(worker.pid, "VmHWM");
@@ -75,11 +82,16 @@ export async function memory(scope: ProofScope, { recordsPerShard }: MemoryOptio
   // A stop gives up pages that are on their way: the next run reads them.
   await copyRest(road, config);
   const verdict = await judge(road.topic, ledger, { queueSize: 20 });
-  const remark = `resident: ${before} MiB before, at most ${paused} while Pulsar stood, ${peak} in all; ` +
-    `${given} MiB read while it stood, then ${reads} reads/s`;
+  const remark =
+    `resident: ${before} MiB before, at most ${paused} while Pulsar stood, ${slow} while it was slow, ` +
+    `${peak} in all; ${given} MiB read while it stood, then ${reads} reads/s, ${slowlyRead} MiB while it was slow`;
   scope.say?.(remark);
   assertIntact(verdict);
   assert.ok(paused < MOST_STANDING_MIB, `${paused} MiB resident at most, more than ${MOST_STANDING_MIB}`);
+  assert.ok(slow < MOST_STANDING_MIB, `${slow} MiB resident at most, more than ${MOST_STANDING_MIB}`);
+  assert.ok(slowlyRead > 0, "nothing was read while Pulsar was slow");
+  const mostRead = 1.5 * SLOW_BYTES_PER_SECOND * SLOW_FOR_MS / 1000 / RECORD_BYTES + SHARDS;
+  assert.ok(slowlyRead < mostRead, `${slowlyRead} MiB were read while Pulsar was slow`);
   assert.ok(peak < MOST_RESIDENT_MIB, `${peak} MiB resident at most, more than ${MOST_RESIDENT_MIB}`);
   const { records, duplicates } = verdict;
   return { rounds: 1, valid: 1, records, duplicates, lost: 0, remark };

@@ -42,7 +42,8 @@ export interface PulsarProxy {
   silence(): void;
   /** Stops reading from the program until {@link PulsarProxy.resume}, as a broker that stands still. */
   pause(): void;
-  resume(): void;
+  /** @param bytesPerSecond how fast it reads from then on, over all connections. @default as fast as it can */
+  resume(bytesPerSecond?: number): void;
   /** Whether a frame has come only in part: the program still has the rest. */
   readonly isInsideFrame: boolean;
 }
@@ -57,13 +58,17 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
   const sent: SentMessage[] = [];
   let bytes = 0;
   let paused = false;
+  const pace = new Pace();
   let ownUrl = "";
   const server = createServer((client) => {
     const broker = connect(Number(target.port), target.hostname);
     const link = new Link(client, broker, {
       ownUrl,
       answerDelayMs: options.answerDelayMs ?? 0,
-      onChunk: (count) => bytes += count,
+      onChunk: (count) => {
+        bytes += count;
+        pace.passed(count, client);
+      },
       ...options.record ? { onSent: (message: SentMessage) => sent.push(message) } : {},
     });
     links.add(link);
@@ -97,7 +102,10 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
       return bytes;
     },
     pause: () => forEachClient("pause"),
-    resume: () => forEachClient("resume"),
+    resume(bytesPerSecond = Infinity) {
+      pace.bytesPerSecond = bytesPerSecond;
+      forEachClient("resume");
+    },
     get heldReceipts() {
       return [...links].reduce((sum, link) => sum + link.heldReceipts, 0);
     },
@@ -108,6 +116,21 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
       for (const link of links) link.isSilent = true;
     },
   };
+}
+
+/** Lets so many bytes pass in a second. */
+class Pace {
+  bytesPerSecond = Infinity;
+  #freeAt = 0;
+
+  /** So many came from the client: it is not read before they may have passed. */
+  passed(count: number, client: Socket): void {
+    if (this.bytesPerSecond === Infinity) return;
+    const now = performance.now();
+    this.#freeAt = Math.max(now, this.#freeAt) + (count * 1000) / this.bytesPerSecond;
+    client.pause();
+    setTimeout(() => client.resume(), this.#freeAt - now);
+  }
 }
 
 interface LinkOptions {
