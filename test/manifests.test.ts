@@ -25,12 +25,8 @@ test("manifests: version and licence are the same everywhere", () => {
 });
 
 test("manifests: the lock file has the dependencies of package.json, and names no registry", () => {
-  const { dependencies, devDependencies, engines } = lock.packages[""];
-  assert.deepEqual({ dependencies, devDependencies, engines }, {
-    dependencies: npm.dependencies,
-    devDependencies: npm.devDependencies,
-    engines: npm.engines,
-  });
+  const fields = ["dependencies", "devDependencies", "peerDependencies", "peerDependenciesMeta", "engines"];
+  for (const field of fields) assert.deepEqual(lock.packages[""][field], npm[field], field);
   assert.doesNotMatch(JSON.stringify(lock), /"resolved"/);
 });
 
@@ -62,8 +58,11 @@ test("manifests: exports name the same modules, each built from its source", () 
   assert.equal(npm.tsup.entry.cli, "src/cli/main.ts");
 });
 
-test("manifests: the official Pulsar client, a native add-on, is no dependency", () => {
-  for (const field of Object.keys(npm).filter((name) => /dependencies/i.test(name))) {
-    assert.ok(!("pulsar-client" in npm[field]), field);
-  }
+test("manifests: the official Pulsar client, a native add-on, is an optional peer and nothing else", () => {
+  const fields = Object.keys(npm).filter((name) =>
+    /dependencies/i.test(name) && "pulsar-client" in npm[name]
+  );
+  assert.deepEqual(fields.sort(), ["peerDependencies", "peerDependenciesMeta"]);
+  assert.deepEqual(npm.peerDependenciesMeta["pulsar-client"], { optional: true });
+  assert.deepEqual(Object.keys(lock.packages).filter((path) => path.endsWith("/pulsar-client")), []);
 });
