@@ -162,9 +162,10 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
     },
     async openSink(events) {
       const { createBuiltinSink } = await import("./pulsar/builtin.ts");
-      const { auth: _later, ...pulsar } = config.pulsar;
+      const { openSecurity } = await import("./pulsar/security.ts");
       return createBuiltinSink({
-        ...pulsar,
+        ...config.pulsar,
+        ...await openSecurity(config.pulsar, { clock, log, env: options.env ?? environment(), importScript }),
         deadLetterTopic: config.deadLetter?.topic,
         clientVersion: `kinesis-pulsar/${pkg.version}`,
         events,
@@ -173,6 +174,15 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       });
     },
   };
+}
+
+/** What is wrong with the files and variables of `pulsar.auth` and `pulsar.tls`, as far as it shows without a broker. */
+export async function findSecurityFaults(
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<ConnectorError[]> {
+  const { securityFaults } = await import("./pulsar/security.ts");
+  return await securityFaults(config.pulsar, env, systemClock.now());
 }
 
 /** Whether a hook's name for a topic, short or full, means this one or a partition of it. */

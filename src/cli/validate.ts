@@ -4,6 +4,7 @@
 import { stat } from "node:fs/promises";
 import process from "node:process";
 import { type Config, inspectConfigFile } from "../config/mod.ts";
+import { findSecurityFaults } from "../create-connector.ts";
 import { environment } from "../runtime.ts";
 import { EXIT } from "./errors.ts";
 import { summary } from "./summary.ts";
@@ -32,19 +33,13 @@ function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Files that the configuration names and that are not there. */
+/** Files that the configuration names and that are not there, or not what they should be. */
 async function missingFiles(config: Config): Promise<string[]> {
-  const { hooks, awsCredentials, pulsar, given } = config;
+  const { hooks, awsCredentials, given } = config;
   const files: [key: string, path: string][] = hooks
     .map((hook, index): [string, string] => [`hooks[${index}].path`, hook.path])
     .filter(([, path]) => !path.startsWith("builtin:"));
   if (awsCredentials.type === "script") files.push(["awsCredentialPluginName", awsCredentials.path]);
-  for (const table of ["auth", "tls"] as const) {
-    for (const [name, value] of Object.entries(pulsar[table] ?? {})) {
-      const isFile = name.endsWith("File") || name === "file" || name === "script";
-      if (isFile && typeof value === "string") files.push([`pulsar.${table}.${name}`, value]);
-    }
-  }
   const missing: string[] = [];
   for (const [key, path] of files) {
     const place = given[key] ?? "";
@@ -53,6 +48,10 @@ async function missingFiles(config: Config): Promise<string[]> {
       () => `there is no file ${path}`,
     );
     if (fault !== "") missing.push(`${place === "" ? "" : `${place}: `}${key}: ${fault}`);
+  }
+  for (const { message, where: { key = "" } } of await findSecurityFaults(config, environment())) {
+    const place = given[key] ?? "";
+    missing.push(`${place === "" ? "" : `${place}: `}${message}`);
   }
   return missing;
 }

@@ -23,9 +23,6 @@ export function listNotYet(config: Config): string[] {
     lines.push(`${place === "" ? "" : `${place}: `}${key}${what}: not yet in this version`);
   };
   if (pulsar.compression !== "none") refuse("pulsar.compression", ` = "${pulsar.compression}"`);
-  if (pulsar.auth.type !== "none") refuse("pulsar.auth", ` of type "${pulsar.auth.type}"`);
-  if (pulsar.tls !== undefined) refuse("pulsar.tls", "");
-  if (pulsar.serviceUrl.startsWith("pulsar+ssl:")) refuse("pulsar.serviceUrl", " with pulsar+ssl://");
   if (pulsar.delivery !== "at-least-once") refuse("pulsar.delivery", ` = "${pulsar.delivery}"`);
   if (pulsar.driver !== "builtin") refuse("pulsar.driver", ` = "${pulsar.driver}"`);
   if (config.http !== undefined) refuse("http", "");

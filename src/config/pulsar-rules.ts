@@ -1,5 +1,6 @@
 // The rules over Pulsar keys: topics, authentication, and what the delivery guarantees need.
 
+import { checkSecurity } from "./auth-rules.ts";
 import type { CheckedSettings } from "./check.ts";
 import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
@@ -7,8 +8,6 @@ import { fullTopicName } from "./names.ts";
 import type { KeyPath } from "./paths.ts";
 import type { Settings } from "./schema.ts";
 import type { Config } from "./types.ts";
-
-type Pulsar = Settings["pulsar"];
 
 /** The [pulsar] table with full topic and absolute files. */
 export function resolvePulsar(checked: CheckedSettings, findings: Findings): Config["pulsar"] {
@@ -26,7 +25,7 @@ export function resolvePulsar(checked: CheckedSettings, findings: Findings): Con
     );
   }
   const topic = checkTopic(["pulsar", "topic"], pulsar.topic, findings);
-  checkAuth(pulsar.auth, findings);
+  checkSecurity(pulsar, findings);
   checkUrl(pulsar, findings);
   checkDelivery(checked.settings, topic, findings);
   const { source } = findings;
@@ -74,27 +73,8 @@ function checkTopic(path: KeyPath, name: string | undefined, findings: Findings)
   return topic;
 }
 
-function checkAuth(auth: Pulsar["auth"], findings: Findings): void {
-  const path = ["pulsar", "auth"];
-  if (findings.isReported(path)) return;
-  if (auth.type === "token") {
-    const sources = [auth.token, auth.file, auth.env, auth.script].filter((source) => source !== undefined);
-    if (sources.length !== 1) {
-      const fault = sources.length === 0 ? "has no token" : "has several sources of a token";
-      findings.problem(path, ` ${fault}: give exactly one of token, file, env and script`);
-    }
-  }
-  if (auth.type === "oauth2") {
-    const hasId = auth.clientId !== undefined;
-    const hasSecret = auth.clientSecret !== undefined;
-    if (hasId !== hasSecret || hasId === (auth.keyFile !== undefined)) {
-      findings.problem(path, " needs clientId and clientSecret, or keyFile instead of both");
-    }
-  }
-}
-
-function checkUrl(pulsar: Pulsar, findings: Findings): void {
-  const { serviceUrl, tls } = pulsar;
+function checkUrl(pulsar: Settings["pulsar"], findings: Findings): void {
+  const { serviceUrl } = pulsar;
   if (serviceUrl === undefined) return;
   for (const host of serviceUrl.replace(/^[^/]*\/\//, "").replace(/\/$/, "").split(",")) {
     const port = /:(\d+)$/.exec(host)?.[1];
@@ -106,15 +86,6 @@ function checkUrl(pulsar: Pulsar, findings: Findings): void {
         `: "${host}" must be a host, with a port of 1 to 65535 if any`,
       );
     }
-  }
-  if (tls !== undefined && serviceUrl.startsWith("pulsar://")) {
-    findings.problem(
-      ["pulsar", "tls"],
-      " is given, but pulsar.serviceUrl is not encrypted: write pulsar+ssl://",
-    );
-  }
-  if ((tls?.certFile === undefined) !== (tls?.keyFile === undefined)) {
-    findings.problem(["pulsar", "tls"], " needs certFile and keyFile together");
   }
 }
 

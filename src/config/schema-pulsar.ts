@@ -11,14 +11,22 @@ const auth = v.pipe(
       token: v.optional(secret("The token itself; better `${PULSAR_TOKEN}` than in the file.")),
       file: v.optional(text("A file that holds the token; it is read again for each connection.")),
       env: v.optional(text("An environment variable that holds the token.")),
-      script: v.optional(text("A script whose default export gives the token.")),
+      script: v.optional(text("A script whose default export is the token, or a function that gives it.")),
     }),
     v.strictObject({
       type: v.literal("oauth2"),
-      issuerUrl: text("The issuer's URL."),
+      issuerUrl: text(
+        "The issuer's URL; `/.well-known/openid-configuration` below it says where tokens are.",
+        {
+          allowed: 'a URL like "https://issuer.example.com"',
+          pattern: /^https?:\/\/[^\s@]+$/,
+        },
+      ),
       clientId: v.optional(text("The client's id, with `clientSecret`.")),
       clientSecret: v.optional(secret("The client's secret.")),
-      keyFile: v.optional(text("A JSON key file with `client_id` and `client_secret`, instead of both.")),
+      keyFile: v.optional(text(
+        "A JSON key file with `client_id` and `client_secret`, instead of both: a path, or a `file:` or `data:` URL.",
+      )),
       audience: v.optional(text("The audience to ask for.")),
       scope: v.optional(text("The scope to ask for.")),
     }),
@@ -38,10 +46,13 @@ const auth = v.pipe(
 
 const tls = v.pipe(
   v.strictObject({
-    caFile: v.optional(text("Certificates to trust (PEM).", { otherwise: "the system's" })),
+    caFile: v.optional(text("Certificates to trust (PEM).", { otherwise: "those that the runtime trusts" })),
     certFile: v.optional(text("The client's certificate (PEM).")),
     keyFile: v.optional(text("The client's private key (PEM).")),
-    verifyHostname: v.optional(flag("Whether the broker's certificate must carry its host name."), true),
+    verifyHostname: v.optional(
+      flag("Whether the broker's certificate must carry its host name; its chain is always checked."),
+      true,
+    ),
   }),
   v.description("Encryption of the connection, for `pulsar+ssl://`."),
 );

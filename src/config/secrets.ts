@@ -42,9 +42,12 @@ export function showValue(path: KeyPath, value: unknown): string {
   return hideUserInfo(text.length > 100 ? `${text.slice(0, 97)}…` : text);
 }
 
-/** Hides `user:password@` in URLs. */
+/** Hides `user:password@` in URLs, and what is inside of `data:` URLs (an OAuth2 key file may be one). */
 export function hideUserInfo(text: string): string {
-  return text.replace(/(\/\/)[^/\s"]*@/g, `$1${HIDDEN}@`);
+  return text.replace(/(\/\/)[^/\s"]*@/g, `$1${HIDDEN}@`).replace(
+    /\bdata:[\w/+.-]*[;,][^]*/i,
+    `data:${HIDDEN}`,
+  );
 }
 
 /**

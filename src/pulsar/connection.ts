@@ -1,7 +1,5 @@
-// One connection to a broker: handshake, keepalive, requests and their answers, and the order of writing.
-// Invariants: a frame of a producer is asked for only when the socket has no unsent bytes (G5), so that what a
-// producer checks before handing it over is still true when the bytes leave; commands, PONG first of all, do not
-// queue behind frames that were not asked for yet; what cannot be understood closes the connection.
+// One connection to a broker: handshake, keepalive, requests and their answers; frame-writer.ts says who writes when.
+// Invariants: PONG and answers to challenges do not wait for anything; what cannot be understood closes the connection.
 
 import type { Buffer } from "node:buffer";
 import type { Clock } from "../core/clock.ts";
@@ -17,6 +15,7 @@ import {
   tlsExpected,
 } from "./connect-errors.ts";
 import { unreachable } from "./errors.ts";
+import { type FrameSource, FrameWriter } from "./frame-writer.ts";
 import { Keepalive } from "./keepalive.ts";
 import { RequestTable } from "./requests.ts";
 import { addressText, type BrokerAddress, brokerAddress } from "./service-url.ts";
@@ -35,19 +34,9 @@ import { FrameSplitter } from "./wire/splitter.ts";
 /** The protocol's version that we speak: 20 brought TOPIC_MIGRATED. */
 const PROTOCOL_VERSION = 20;
 
-/** The most that is given to an empty socket at once: enough for its buffer, little to be outdated by a lost lease. */
-const WRITE_BYTES = 512 * 1024;
-
 /** A producer as its connection sees it. */
-export interface ProducerPort {
+export interface ProducerPort extends FrameSource {
   readonly producerId: number;
-  /** Gets frames ready, up to so many bytes; returns how many bytes. */
-  prepareFrames(maxBytes: number): number;
-  /**
-   * Adds the next frame to write, in one piece or several, and returns its bytes; 0 = none. It is given to an empty
-   * socket right after, so this must be quick.
-   */
-  takeFrame(frames: Buffer[]): number;
   receipt(sequenceId: number, isDuplicate: boolean): void;
   sendError(error: CommandOf<"SEND_ERROR">): void;
   closedByBroker(command: CommandOf<"CLOSE_PRODUCER">): void;
@@ -99,16 +88,13 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #splitter = new FrameSplitter((frame) => this.#onFrame(frame));
   readonly #producers = new Map<number, ProducerPort>();
-  /** Producers that may have frames, the longest waiting first. */
-  readonly #writers = new Set<ProducerPort>();
+  readonly #writer = new FrameWriter((error) => this.#defect(error));
   readonly #requests: RequestTable;
   readonly #keepalive: Keepalive;
   readonly #receipt: Receipt = { producerId: 0, sequenceId: 0, ledgerId: 0 };
   #transport: Transport | undefined;
   /** While CONNECT has no answer. */
   #handshake: Handshake | undefined;
-  #unflushed = 0;
-  #isPumping = false;
   #closedBy: ConnectorError | undefined;
   /** Largest message this broker takes. */
   maxMessageSize: number = DEFAULT_MAX_MESSAGE_SIZE;
@@ -166,18 +152,17 @@ export class Connection {
   /** It hears nothing more. */
   unregister(producer: ProducerPort): void {
     if (this.#producers.get(producer.producerId) === producer) this.#producers.delete(producer.producerId);
-    this.#writers.delete(producer);
+    this.#writer.forget(producer);
   }
 
   /** The producer has frames: it is asked for them when its turn comes. */
   wantsToWrite(producer: ProducerPort): void {
-    this.#writers.add(producer);
-    this.#pump();
+    this.#writer.wants(producer);
   }
 
   /** Writes a command at once. */
   send<N extends CommandName>(name: N, fields: CommandFields<N>): void {
-    if (this.#closedBy === undefined) this.#write([encodeCommand(name, fields)]);
+    if (this.#closedBy === undefined) this.#writer.write([encodeCommand(name, fields)]);
   }
 
   /** Sends a request; the answer is the command with the same request id. Rejects with what ERROR says. */
@@ -195,12 +180,12 @@ export class Connection {
   close(error: ConnectorError): void {
     if (this.#closedBy !== undefined) return;
     this.#closedBy = error;
+    this.#writer.close();
     this.#transport?.destroy();
     this.#keepalive.stop();
     this.#requests.fail(error);
     const producers = [...this.#producers.values()];
     this.#producers.clear();
-    this.#writers.clear();
     if (this.#handshake !== undefined) this.#handshake.reject(error);
     else this.#options.onClosed(error);
     for (const producer of producers) producer.connectionLost(error);
@@ -221,6 +206,7 @@ export class Connection {
         data: (chunk) => this.#onData(chunk),
         closed: (reason) => this.close(this.#lost(reason)),
       }, opening);
+      this.#writer.open(this.#transport);
       phase = "handshake";
       await new Promise<void>((resolve, reject) => {
         this.#handshake = { authData, resolve, reject };
@@ -253,50 +239,6 @@ export class Connection {
     if (this.#handshake === undefined) return unreachable(address, reason, "lost");
     return connectFailure(reason, { address, phase: "handshake", isProven });
   }
-
-  /** Whenever the socket is empty: what waits, up to WRITE_BYTES, producer after producer. */
-  #pump(): void {
-    if (this.#unflushed > 0 || this.#isPumping || this.#writers.size === 0) return;
-    this.#isPumping = true; // whom a producer asks or tells something may send more: it waits its turn
-    try {
-      const frames = this.#takeFrames();
-      if (frames.length > 0 && this.#closedBy === undefined) this.#write(frames);
-    } catch (error) {
-      this.#defect(error);
-    } finally {
-      this.#isPumping = false;
-    }
-  }
-
-  #takeFrames(): Buffer[] {
-    let prepared = 0;
-    for (const producer of this.#writers) {
-      prepared += producer.prepareFrames(WRITE_BYTES - prepared);
-      if (prepared >= WRITE_BYTES) break;
-    }
-    const frames: Buffer[] = [];
-    let bytes = 0;
-    for (const producer of this.#writers) {
-      this.#writers.delete(producer);
-      for (let size = producer.takeFrame(frames); size > 0; size = producer.takeFrame(frames)) {
-        bytes += size;
-        if (bytes < WRITE_BYTES) continue;
-        this.#writers.add(producer); // to the end of the line
-        return frames;
-      }
-    }
-    return frames;
-  }
-
-  #write(frames: readonly Buffer[]): void {
-    this.#unflushed++;
-    this.#transport?.write(frames, this.#flushed);
-  }
-
-  readonly #flushed = (): void => {
-    this.#unflushed--;
-    this.#pump();
-  };
 
   #onData(chunk: Uint8Array): void {
     if (this.#closedBy !== undefined) return;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { join } from "node:path";
-import { parseConfig } from "../../src/config/mod.ts";
+import { parseConfig, redact } from "../../src/config/mod.ts";
 import { parse, problems, small } from "./kit.ts";
 
 const pulsar = (extra: Record<string, unknown>) => ({ ...small, pulsar: { ...small.pulsar, ...extra } });
@@ -59,7 +59,8 @@ test("config pulsar: each type of authentication has its keys", () => {
     { type: "basic", user: "u", password: "p" },
     { type: "tls", certFile: "c", keyFile: "k" },
   ];
-  for (const auth of good) assert.equal(parse(pulsar({ auth })).pulsar.auth.type, auth.type);
+  const serviceUrl = "pulsar+ssl://h";
+  for (const auth of good) assert.equal(parse(pulsar({ serviceUrl, auth })).pulsar.auth.type, auth.type);
   const bad: [unknown, RegExp][] = [
     [{ type: "token" }, /^pulsar\.auth has no token: give exactly one of token, file, env and script/],
     [{ type: "token", token: "HUSH", env: "E" }, /^pulsar\.auth has several sources of a token/],
@@ -68,6 +69,16 @@ test("config pulsar: each type of authentication has its keys", () => {
       /^pulsar\.auth needs clientId and clientSecret, or keyFile/,
     ],
     [{ type: "oauth2", keyFile: "c" }, /^pulsar\.auth\.issuerUrl is missing/],
+    [
+      { type: "oauth2", issuerUrl: "https://me:HUSH@i", keyFile: "c" },
+      /^pulsar\.auth\.issuerUrl = .*must be a URL like/,
+    ],
+    [{ type: "token", token: "file:///run/HUSH" }, /^pulsar\.auth\.token is no token but a place/],
+    [{ type: "basic", user: "a:b", password: "HUSH" }, /^pulsar\.auth\.user must not hold a colon/],
+    [
+      { type: "tls", certFile: "c", keyFile: "k" },
+      /shows a certificate, but pulsar\.serviceUrl is not encrypted/,
+    ],
     [{ type: "basic", user: "u" }, /^pulsar\.auth\.password is missing/],
     [{ type: "basic", user: "u", password: 5 }, /^pulsar\.auth\.password = \(hidden\): must be text/],
     [{}, /^pulsar\.auth\.type is missing: it must be "none", "token", "oauth2", "basic" or "tls"/],
@@ -89,6 +100,24 @@ test("config pulsar: files are found beside the configuration file", () => {
   const config = parseConfig(input, { env: {}, source: "/etc/kp/c.toml" });
   assert.deepEqual(config.pulsar.auth, { type: "tls", certFile: "/etc/kp/c.pem", keyFile: "/etc/k.pem" });
   assert.deepEqual(config.pulsar.tls, { caFile: "/etc/ca.pem", verifyHostname: true });
+});
+
+test("config pulsar: a key file inside of the configuration is no path and is shown nowhere", () => {
+  const keyFile = "data:application/json,%7B%22client_secret%22%3A%22HUSH%22%7D";
+  const config = parse(pulsar({ auth: { type: "oauth2", issuerUrl: "https://i", keyFile } }));
+  assert.deepEqual(config.pulsar.auth, { type: "oauth2", issuerUrl: "https://i", keyFile });
+  assert.doesNotMatch(JSON.stringify(redact(config)), /HUSH/);
+  const [line] = problems(pulsar({ auth: { type: "tls", certFile: 1, keyFile } }));
+  assert.doesNotMatch(line!, /HUSH/);
+});
+
+test("config pulsar: a client's certificate is given once", () => {
+  const auth = { type: "tls", certFile: "c", keyFile: "k" };
+  const tls = { certFile: "c", keyFile: "k" };
+  assert.match(
+    problems(pulsar({ serviceUrl: "pulsar+ssl://h", auth, tls }))[0]!,
+    /^pulsar\.auth of type "tls" and pulsar\.tls\.certFile both give a certificate/,
+  );
 });
 
 test("config pulsar: tls needs an encrypted URL, and certificate and key together", () => {

@@ -3,10 +3,9 @@
 // Invariant: nobody waits for a renewal while the present token is valid, and no expired one is given.
 
 import { Buffer } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import { type Backoff, backoffDelay } from "../../core/backoff.ts";
 import type { Clock } from "../../core/clock.ts";
-import { ConnectorError, messageOf } from "../../core/errors.ts";
+import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { type AccessToken, type OAuth2Client, requestToken } from "./issuer.ts";
 import type { AuthSupplier } from "./supplier.ts";
@@ -126,50 +125,4 @@ class AccessTokens {
       }
     }
   }
-}
-
-/** `pulsar.auth.keyFile`: a path or a `data:` URL, read for each token. */
-export function keyFileSource(keyFile: string): Pick<OAuth2Options, "source" | "client"> {
-  const isData = keyFile.startsWith("data:");
-  const source = `pulsar.auth.keyFile (${isData ? "a data: URL" : keyFile})`;
-  const where = { key: "pulsar.auth.keyFile", file: isData ? undefined : keyFile };
-  const fault = (what: string): ConnectorError =>
-    new ConnectorError(`no OAuth2 client from ${source}: ${what}`, { code: "CONFIG_INVALID", where });
-  return {
-    source,
-    async client() {
-      let text: string;
-      try {
-        text = isData ? dataOf(keyFile) : await readFile(keyFile, "utf8");
-      } catch (error) {
-        const { code } = error as { code?: string };
-        throw fault(
-          code === "ENOENT" ? "there is no such file" : `it cannot be read (${code ?? "broken data"})`,
-        );
-      }
-      const { client_id: clientId, client_secret: clientSecret } = parsed(text, fault);
-      if (typeof clientId !== "string" || typeof clientSecret !== "string" || !clientId || !clientSecret) {
-        throw fault('it must be a JSON object with "client_id" and "client_secret"');
-      }
-      return { clientId, clientSecret };
-    },
-  };
-}
-
-function parsed(text: string, fault: (what: string) => ConnectorError): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-  } catch {
-    // The parser's words may quote the secret.
-  }
-  throw fault("it is not valid JSON");
-}
-
-/** RFC 2397. */
-function dataOf(url: string): string {
-  const match = /^data:([^,]*),([\s\S]*)$/.exec(url);
-  if (match === null) throw new Error("no data: URL");
-  const [, type = "", data = ""] = match;
-  return /;\s*base64\s*$/i.test(type) ? Buffer.from(data, "base64").toString() : decodeURIComponent(data);
 }

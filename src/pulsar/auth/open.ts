@@ -4,7 +4,8 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
-import { keyFileSource, type OAuth2Options, oauth2Supplier } from "./oauth2.ts";
+import { keyFileSource } from "./key-file.ts";
+import { type OAuth2Options, oauth2Supplier } from "./oauth2.ts";
 import { scriptToken } from "./script-token.ts";
 import { type AuthSupplier, noAuth } from "./supplier.ts";
 import { environmentToken, fileToken, fixedToken, type TokenSource } from "./token.ts";
