@@ -97,10 +97,12 @@ export class ScriptedSource implements RecordSource {
   }
 }
 
-interface Sent {
+/** A message as the sink got it. */
+export interface Sent {
   readonly message: SinkMessage;
   readonly delivery: Delivery;
   readonly ordinal: number;
+  readonly sequenceId: number | undefined;
 }
 
 /** A sink that keeps what it is given until the test acknowledges it. */
@@ -110,6 +112,9 @@ export class HeldSink implements MessageSink {
   /** Sent and neither acknowledged nor dropped. */
   readonly unacknowledged: Sent[] = [];
   readonly dropped: Delivery[] = [];
+  readonly opened: string[] = [];
+  /** What opening a topic fails with. */
+  openFailure: (topic: string) => ConnectorError | undefined = () => undefined;
   /** How many messages it takes; more wait. */
   room = Infinity;
   closed = false;
@@ -156,8 +161,8 @@ export class HeldSink implements MessageSink {
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
-  send(message: SinkMessage, delivery: Delivery, ordinal: number): void {
-    const sent = { message, delivery, ordinal };
+  send(message: SinkMessage, delivery: Delivery, ordinal: number, sequenceId?: number): void {
+    const sent = { message, delivery, ordinal, sequenceId };
     this.sent.push(sent);
     this.unacknowledged.push(sent);
     if (this.acknowledgeAtOnce) queueMicrotask(() => this.acknowledge(sent));
@@ -175,9 +180,10 @@ export class HeldSink implements MessageSink {
     }
   }
 
-  refuse(sent: Sent, error: ConnectorError): void {
+  refuse(sent: Sent, error: ConnectorError): void | Promise<void> {
     this.unacknowledged.splice(this.unacknowledged.indexOf(sent), 1);
-    sent.delivery.refused(sent.ordinal, error);
+    this.unreserve(1);
+    return sent.delivery.refused(sent.ordinal, error);
   }
 
   drop(delivery: Delivery): void {
@@ -189,8 +195,10 @@ export class HeldSink implements MessageSink {
 
   flush(): void {}
 
-  open(): Promise<void> {
-    return Promise.resolve();
+  open(topic: string): Promise<void> {
+    this.opened.push(topic);
+    const failure = this.openFailure(topic);
+    return failure === undefined ? Promise.resolve() : Promise.reject(failure);
   }
 
   close(): Promise<void> {
@@ -203,6 +211,8 @@ export class HeldSink implements MessageSink {
 export interface WorldOptions extends Partial<ConnectorOptions> {
   readonly shards?: readonly Shard[];
   readonly hooks?: Hooks;
+  /** How the hooks are called. */
+  readonly hookSettings?: Parameters<typeof inlineHooks>[1];
   /** Rows that exist before; several connectors may share one. */
   readonly table?: MemoryLeaseTable;
   readonly wrapStore?: (store: LeaseStore) => LeaseStore;
@@ -233,7 +243,7 @@ export function world(options: WorldOptions = {}) {
     metrics,
     openHooks: (signal) =>
       Promise.resolve(createHookChain({
-        scripts: options.hooks === undefined ? [] : [inlineHooks(options.hooks)],
+        scripts: options.hooks === undefined ? [] : [inlineHooks(options.hooks, options.hookSettings)],
         log,
         metrics,
         clock,
