@@ -279,7 +279,7 @@ export class ShardConsumer {
     const childShardIds = children.map((child) => child.shardId);
     const stored = await this.checkpoints.storeEnd(childShardIds, this.#signal);
     if (!stored) return this.#interrupted();
-    if (this.delivery.once !== undefined) sink.drop(this.delivery); // its producers have nothing more to do
+    this.delivery.closeProducers();
     log.info(`shard ${this.shardId} is finished; children: ${childShardIds.join(", ") || "none"}`);
     const event = { streamName, shardId: this.shardId, childShardIds };
     await this.checkpoints.told();

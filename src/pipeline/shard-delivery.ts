@@ -134,14 +134,24 @@ export class ShardDelivery implements Delivery {
     );
   }
 
+  /** The shard is finished: under effectively-once its producers have nothing more to do. */
+  closeProducers(): void {
+    if (this.once !== undefined) this.#dropFromSink();
+  }
+
   /** Forgets what is in flight: it is not ours any more, or a stop has run out of time. */
   abandon(): void {
     this.#abandoned ||= this.#inFlight.size > 0;
-    this.#options.sink.drop(this);
-    if (this.#letters !== undefined) this.#options.sink.drop(this.#letters);
+    this.#dropFromSink();
     this.#letters?.clear();
     this.#inFlight.abandon();
     this.#progress.end();
+  }
+
+  #dropFromSink(): void {
+    const { sink } = this.#options;
+    sink.drop(this);
+    if (this.#letters !== undefined) sink.drop(this.#letters);
   }
 
   isAlive(): boolean {
