@@ -6,17 +6,19 @@ import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
 import { type Logger, silentLogger } from "../core/log.ts";
 import type { SinkMessage } from "../core/record.ts";
-import { orAborted } from "../core/until-aborted.ts";
 import { type AuthSupplier, noAuth } from "./auth/supplier.ts";
 import { BatchTimer } from "./batch-timer.ts";
+import type { BatchBuilder } from "./batcher.ts";
 import { ConnectionPool } from "./connection-pool.ts";
+import { DeduplicationProofs } from "./deduplication-proof.ts";
 import { ClientIds } from "./ids.ts";
 import { Lookup } from "./lookup.ts";
 import { Permits } from "./permits.ts";
+import { ProducerSlots } from "./producer-slots.ts";
 import type { HashingScheme } from "./routing.ts";
 import type { Delivery, MessageSink, SinkEvents } from "./sink.ts";
-import { Topic, type TopicContext } from "./topic.ts";
-import { fullTopicName } from "./topic-name.ts";
+import type { TopicContext } from "./topic.ts";
+import { Topics } from "./topics.ts";
 import type { TlsOptions } from "./tls-files.ts";
 import { pulsarTransport } from "./tls-transport.ts";
 import type { TransportFactory } from "./transport.ts";
@@ -39,9 +41,20 @@ export interface BuiltinSinkOptions {
   readonly batchMaxBytes?: number | undefined;
   /** @default 10 */
   readonly batchMaxDelayMs?: number | undefined;
+  /**
+   * "key-based": each entry holds messages of one key only, which consumers of Key_Shared subscriptions need; order
+   * (G2) then holds per key. Not for messages under effectively once. @default "default"
+   */
+  readonly batchBuilder?: BatchBuilder | undefined;
+  /** Under "effectively-once" {@link MessageSink.open} only looks: producers belong to shards. @default "at-least-once" */
+  readonly delivery?: "at-least-once" | "effectively-once" | undefined;
   /** @default "Murmur3_32Hash" */
   readonly hashingScheme?: HashingScheme | undefined;
-  /** Producers (topics without partitions, and partitions) at a time. @default 1000 */
+  /**
+   * Producers (topics without partitions, and partitions) at a time. One more takes the place of the one that was
+   * used longest ago and has nothing pending; while all have, messages wait for operationTimeoutMs, then they are
+   * refused (TOO_MANY_TOPICS). @default 1000
+   */
   readonly maxProducers?: number | undefined;
   /**
    * Full name of the topic for dead letters: its producers open beyond `maxProducers`, and its messages are chunked
@@ -62,16 +75,14 @@ export interface BuiltinSinkOptions {
   readonly operationTimeoutMs?: number | undefined;
   /** Between PINGs; twice that without an answer is a lost connection. @default 30000 */
   readonly keepAliveMs?: number | undefined;
+  /** How long credentials may be refused once a broker has taken them, until that is fatal. @default 60000 */
+  readonly refusalPatienceMs?: number | undefined;
   /** Between attempts to reach a broker. @default 100 … 15000, jitter 0.2 */
   readonly backoff?: Backoff | undefined;
 }
 
 /** Beside what Pulsar's own clients do: a connection nobody used for so long is closed. */
 const IDLE_CONNECTION_MS = 180_000;
-/** How often partitions are counted anew and failures forgotten. */
-const SWEEP_MS = 60_000;
-/** Sweeps without a message after which a topic's producers are closed. */
-const IDLE_SWEEPS = 10;
 /** How long close() waits for brokers to say goodbye. */
 const GOODBYE_MS = 2_000;
 const BACKOFF: Backoff = { firstMs: 100, maxMs: 15_000, jitter: 0.2 };
@@ -86,31 +97,21 @@ export function createBuiltinSink(options: BuiltinSinkOptions): MessageSink {
 
 class BuiltinSink implements MessageSink {
   readonly #clock: Clock;
-  readonly #log: Logger;
   readonly #events: SinkEvents;
-  readonly #maxProducers: number;
-  readonly #deadLetterTopic: string | undefined;
+  readonly #isOnce: boolean;
   readonly #permits: Permits;
   readonly #auth: AuthSupplier;
   readonly #pool: ConnectionPool;
   readonly #batchTimer: BatchTimer;
-  readonly #context: TopicContext;
+  readonly #topics: Topics;
   readonly #closing = new AbortController();
-  /** By full name. */
-  readonly #topics = new Map<string, Topic>();
-  /** By the names that messages gave, which may be short. */
-  readonly #byGivenName = new Map<string, Topic>();
-  readonly #idleSweeps = new Map<Topic, number>();
-  #producers = 0;
   #pending = 0;
 
   constructor(options: BuiltinSinkOptions) {
     const { clock, events, serviceUrl, listenerName } = options;
     this.#clock = clock;
     this.#events = events;
-    this.#log = options.log ?? silentLogger;
-    this.#maxProducers = options.maxProducers ?? 1000;
-    this.#deadLetterTopic = options.deadLetterTopic;
+    this.#isOnce = options.delivery === "effectively-once";
     this.#permits = new Permits(options.maxPendingMessages ?? 10_000);
     const { signal } = this.#closing;
     this.#batchTimer = new BatchTimer(clock, options.batchMaxDelayMs ?? 10, signal, this.#fatal);
@@ -124,6 +125,7 @@ class BuiltinSink implements MessageSink {
       requestTimeoutMs: options.operationTimeoutMs ?? 30_000,
       keepAliveMs: options.keepAliveMs ?? 30_000,
       idleMs: IDLE_CONNECTION_MS,
+      refusalPatienceMs: options.refusalPatienceMs ?? 60_000,
       onDefect: this.#fatal,
       onRefused: this.#fatal,
     });
@@ -138,7 +140,16 @@ class BuiltinSink implements MessageSink {
     };
     lookup();
     const batchMaxBytes = options.batchMaxBytes ?? 128 * 1024;
-    this.#context = {
+    const maxProducers = options.maxProducers ?? 1000;
+    const slots = new ProducerSlots({
+      max: maxProducers,
+      patienceMs: options.operationTimeoutMs ?? 30_000,
+      clock,
+      signal,
+      exempt: options.deadLetterTopic,
+      onDefect: this.#fatal,
+    });
+    const context: TopicContext = {
       clock,
       events: { ...events, fatal: this.#fatal },
       ids,
@@ -146,45 +157,32 @@ class BuiltinSink implements MessageSink {
       backoff: options.backoff ?? BACKOFF,
       batchMaxMessages: options.batchMaxMessages ?? 1000,
       batchMaxBytes,
+      batchBuilder: options.batchBuilder ?? "default",
+      proofs: new DeduplicationProofs(),
       hashingScheme: options.hashingScheme ?? "Murmur3_32Hash",
       signal,
       lookup,
       finished: (count) => this.#finished(count),
       batchOpened: (producer) => this.#batchTimer.opened(producer),
       batchClosed: (producer) => this.#batchTimer.closed(producer),
-      admitProducer: (topic) => this.#admitProducer(topic),
-      producerClosed: () => this.#producers--,
+      idle: () => slots.idle(),
+      slots,
     };
-    this.#sweep().catch(this.#fatal);
+    this.#topics = new Topics(context, 2 * maxProducers, options.log ?? silentLogger);
   }
 
   get pending(): number {
     return this.#pending;
   }
 
-  async open(givenName: string, signal: AbortSignal): Promise<void> {
+  async open(topic: string, signal: AbortSignal): Promise<void> {
     const ends = AbortSignal.any([signal, this.#closing.signal]);
-    const name = fullTopicName(givenName);
-    let topic = this.#topics.get(name);
-    if (topic === undefined) {
-      const partitions = await orAborted(this.#context.lookup().partitions(name), ends);
-      const added = this.#topics.get(name) ?? this.#addTopic(name, partitions);
-      if (!(added instanceof Topic)) throw added;
-      topic = added;
-    }
-    await orAborted(topic.open(), ends);
+    await (this.#isOnce ? this.#topics.look(topic, ends) : this.#topics.open(topic, ends));
   }
 
-  send(message: SinkMessage, delivery: Delivery, ordinal: number): void {
+  send(message: SinkMessage, delivery: Delivery, ordinal: number, sequenceId?: number): void {
     this.#pending++;
-    const topic = this.#byGivenName.get(message.topic) ?? this.#openTopic(message.topic);
-    const refusal = topic instanceof Topic ? topic.send(message, delivery, ordinal) : topic;
-    if (refusal === undefined) return;
-    // Later, as every other refusal: the caller need not expect an answer while it is still asking.
-    queueMicrotask(() => {
-      this.#finished(1);
-      delivery.refused(ordinal, refusal);
-    });
+    this.#topics.send(message, delivery, ordinal, sequenceId);
   }
 
   reserve(count: number, signal: AbortSignal): true | Promise<boolean> {
@@ -200,11 +198,11 @@ class BuiltinSink implements MessageSink {
   }
 
   flush(): void {
-    for (const topic of this.#topics.values()) topic.flush();
+    this.#topics.flush();
   }
 
   drop(delivery: Delivery): void {
-    for (const topic of this.#topics.values()) topic.drop(delivery);
+    this.#topics.drop(delivery);
   }
 
   async close(): Promise<void> {
@@ -212,46 +210,12 @@ class BuiltinSink implements MessageSink {
     this.#permits.close();
     const goodbye = new AbortController();
     await Promise.race([
-      Promise.all(Array.from(this.#topics.values(), (topic) => topic.close())),
+      this.#topics.close(),
       this.#clock.sleep(GOODBYE_MS, goodbye.signal),
     ]);
     goodbye.abort();
     this.#auth.close?.();
     await this.#pool.close();
-  }
-
-  /** The topic, or why there can be none. */
-  #openTopic(givenName: string): Topic | ConnectorError {
-    try {
-      const name = fullTopicName(givenName);
-      const topic = this.#topics.get(name) ?? this.#addTopic(name);
-      if (topic instanceof Topic) this.#byGivenName.set(givenName, topic);
-      return topic;
-    } catch (error) {
-      if (error instanceof ConnectorError) return error;
-      throw error;
-    }
-  }
-
-  #addTopic(name: string, partitions?: number): Topic | ConnectorError {
-    if (this.#topics.size >= this.#maxProducers && name !== this.#deadLetterTopic) return this.#tooMany(name);
-    const topic = new Topic(name, this.#context, partitions);
-    this.#topics.set(name, topic);
-    return topic;
-  }
-
-  #admitProducer(topic: string): ConnectorError | undefined {
-    if (this.#producers >= this.#maxProducers && topic !== this.#deadLetterTopic) return this.#tooMany(topic);
-    this.#producers++;
-    return undefined;
-  }
-
-  #tooMany(topic: string): ConnectorError {
-    return new ConnectorError(
-      `no producer for topic ${topic}: there are ${this.#maxProducers} already (topics and their partitions). ` +
-        "Raise pulsar.maxProducers, or check whether a hook makes topic names without end",
-      { code: "TOO_MANY_TOPICS", where: { topic } },
-    );
   }
 
   #finished(count: number): void {
@@ -266,34 +230,4 @@ class BuiltinSink implements MessageSink {
     this.#permits.close();
     this.#events.fatal(error);
   };
-
-  async #sweep(): Promise<void> {
-    const { signal } = this.#closing;
-    for (;;) {
-      await this.#clock.sleep(SWEEP_MS, signal);
-      if (signal.aborted) return;
-      for (const topic of [...this.#topics.values()]) {
-        topic.forgetFailures();
-        const idle = topic.takeUsed() || topic.pending > 0 ? 0 : (this.#idleSweeps.get(topic) ?? 0) + 1;
-        this.#idleSweeps.set(topic, idle);
-        if (idle >= IDLE_SWEEPS) await this.#closeTopic(topic);
-        else await this.#refresh(topic);
-      }
-    }
-  }
-
-  async #refresh(topic: Topic): Promise<void> {
-    try {
-      await topic.refreshPartitions();
-    } catch (error) {
-      this.#log.debug("partitions of a topic could not be counted", { topic: topic.name, error });
-    }
-  }
-
-  async #closeTopic(topic: Topic): Promise<void> {
-    this.#topics.delete(topic.name);
-    this.#idleSweeps.delete(topic);
-    for (const [name, known] of this.#byGivenName) if (known === topic) this.#byGivenName.delete(name);
-    await topic.close();
-  }
 }

@@ -311,7 +311,9 @@ export class Connection {
         if (this.#handshake !== undefined) {
           const { auth, clock } = this.#options;
           const { authData } = this.#handshake;
-          return this.close(connectRefused(error, message, this.name, auth, authData, clock.now()));
+          const refusal = connectRefused(error, message, this.name, auth, authData, clock.now());
+          if (refusal.code === "PULSAR_NOT_AUTHORIZED") auth.refused?.();
+          return this.close(refusal);
         }
         return this.#requests.refuse(requestId, error, message);
       }
