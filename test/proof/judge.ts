@@ -51,15 +51,28 @@ export function compare(ledger: Ledger, messages: readonly MessageSummary[]): Ve
       faults.push(`${id} was never put`);
       continue;
     }
-    if (entry.sha256 !== message.sha256) faults.push(`${id} has other bytes (${message.bytes})`);
-    if (entry.key !== message.key) faults.push(`${id} has key ${message.key} instead of ${entry.key}`);
-    if (seen.has(id)) continue;
-    seen.add(id);
+    const index = entry.messages.findIndex(({ sha256 }) => sha256 === message.sha256);
+    const expected = entry.messages[index];
+    if (expected === undefined) {
+      const why = entry.messages.length === 0 ? "was dropped by the hook" : "has other bytes";
+      faults.push(`${id} ${why} (${message.bytes})`);
+      continue;
+    }
+    if (expected.key !== message.key) {
+      faults.push(`${id} has key ${message.key} instead of ${expected.key}`);
+    }
+    const messageId = `${id}#${index}`;
+    if (seen.has(messageId)) continue;
+    seen.add(messageId);
     if (!entry.required) continue; // what LATEST may leave out may also come late, from its successors
-    const { shardId, place } = entry;
+    const { shardId } = entry;
+    const place = entry.place * MOST_MESSAGES + index;
     const where = `${message.partition} ${shardId}`;
     const before = places.get(where) ?? -1;
-    if (place < before) faults.push(`${id} of ${shardId}: record ${place} came first after record ${before}`);
+    if (place < before) {
+      const after = Math.floor(before / MOST_MESSAGES);
+      faults.push(`${id} of ${shardId}: record ${entry.place} came first after record ${after}`);
+    }
     places.set(where, Math.max(place, before));
     const shards = begun.get(message.partition) ?? new Set();
     begun.set(message.partition, shards.add(shardId));
@@ -69,14 +82,17 @@ export function compare(ledger: Ledger, messages: readonly MessageSummary[]): Ve
       }
     }
   }
-  const required = [...ledger.entries].filter(([, { required }]) => required);
-  const lost = required.filter(([id]) => !seen.has(id))
-    .map(([id, { shardId, place }]) => `${id} of ${shardId}, record ${place}`);
-  return {
-    records: required.length,
-    messages: messages.length,
-    lost,
-    duplicates: messages.length - seen.size,
-    faults,
-  };
+  const lost: string[] = [];
+  let records = 0;
+  for (const [id, { shardId, place, messages, required }] of ledger.entries) {
+    if (!required) continue;
+    records++;
+    messages.forEach((_, index) => {
+      if (!seen.has(`${id}#${index}`)) lost.push(`${id} of ${shardId}, record ${place}, message ${index}`);
+    });
+  }
+  return { records, messages: messages.length, lost, duplicates: messages.length - seen.size, faults };
 }
+
+/** Of one record: more than any hook here makes. */
+const MOST_MESSAGES = 1024;

@@ -13,10 +13,16 @@ export interface LedgerEntry {
   readonly shardId: string;
   /** Place among all user records of its shard. */
   readonly place: number;
-  readonly sha256: string;
-  readonly key: string;
+  /** What the hooks of the proof make of it, in order; none = it is dropped. */
+  readonly messages: readonly ExpectedMessage[];
   /** Whether it has to arrive; `false` for what LATEST may leave out. */
   readonly required: boolean;
+}
+
+/** A message as it has to arrive. */
+export interface ExpectedMessage {
+  readonly key: string;
+  readonly sha256: string;
 }
 
 /** What was put: by `sequenceNumber/subSequenceNumber`. */
@@ -32,11 +38,18 @@ export interface LoadOptions {
   readonly streamName: string;
   /** Kinesis records; an aggregate holds several user records. @default 600 */
   readonly recordsPerSecond?: number;
+  /** What the worker's hooks make of a user record. @default one message, as it is */
+  readonly messagesOf?:
+    | ((key: string, data: Uint8Array) => readonly { key: string; data: Uint8Array }[])
+    | undefined;
+  /** One record of so many is of 8–10 MiB, in two or more chunks at a broker. @default none */
+  readonly oneLargeOf?: number;
   /** Whether a record put into this shard now has to arrive. @default always */
   readonly isRequired?: (shardId: string) => boolean;
 }
 
 const TICK_MS = 20;
+const MIB = 1024 * 1024;
 const HASH_KEYS = 1n << 128n;
 
 /** See the file's header. Make it, {@link Load.start}, {@link Load.stop}. */
@@ -46,6 +59,7 @@ export class Load implements Ledger {
   readonly #options: LoadOptions;
   readonly #places = new Map<string, number>();
   #number = 0;
+  #put = 0;
   #stopping: AbortController | undefined;
   #running: Promise<void> = Promise.resolve();
 
@@ -97,12 +111,13 @@ export class Load implements Ledger {
 
   #putOne(): void {
     const explicitHashKey = (BigInt(`0x${randomBytes(16).toString("hex")}`) % HASH_KEYS).toString();
-    const isAggregate = randomInt(10) === 0;
-    const users = Array.from({ length: isAggregate ? randomInt(1, 20) : 1 }, () => this.#userRecord());
+    const { kinesis, streamName, oneLargeOf = 0, isRequired = () => true } = this.#options;
+    const isLarge = oneLargeOf > 0 && ++this.#put % oneLargeOf === 0;
+    const isAggregate = !isLarge && randomInt(10) === 0;
+    const users = Array.from({ length: isAggregate ? randomInt(1, 20) : 1 }, () => this.#userRecord(isLarge));
     const data = isAggregate
       ? encodeAggregate(users.map(({ key, data }) => ({ partitionKey: key, explicitHashKey, data })))
       : users[0]!.data;
-    const { kinesis, streamName, isRequired = () => true } = this.#options;
     const partitionKey = isAggregate ? "a" : users[0]!.key;
     const { shardId, sequenceNumber } = kinesis.putRecord(streamName, {
       data,
@@ -110,22 +125,32 @@ export class Load implements Ledger {
       explicitHashKey,
     });
     const required = isRequired(shardId);
+    const { messagesOf = (key, data) => [{ key, data }] } = this.#options;
     users.forEach(({ key, data }, sub) => {
       const place = this.#places.get(shardId) ?? 0;
       this.#places.set(shardId, place + 1);
-      const sha256 = createHash("sha256").update(data).digest("hex");
-      this.entries.set(`${sequenceNumber}/${sub}`, { shardId, place, sha256, key, required });
+      this.entries.set(`${sequenceNumber}/${sub}`, {
+        shardId,
+        place,
+        messages: messagesOf(key, data).map(({ key, data }) => ({ key, sha256: sha256(data) })),
+        required,
+      });
     });
   }
 
-  #userRecord(): { key: string; data: Uint8Array } {
+  #userRecord(isLarge: boolean): { key: string; data: Uint8Array } {
     const number = this.#number++;
-    const size = randomSize();
-    const data = number % 2 === 0
+    const size = isLarge ? randomInt(8 * MIB, 10 * MIB - 1000) : randomSize();
+    const data = number % 2 === 0 && !isLarge
       ? Buffer.from(JSON.stringify({ number, text: "Grüße ".repeat(size / 8) }))
       : Buffer.concat([Buffer.from(`${number}:`), randomBytes(size)]);
     return { key: `key-${randomInt(50)}`, data };
   }
+}
+
+/** Of a payload, hexadecimal. */
+export function sha256(data: Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex");
 }
 
 /** Mostly small, some of a few KiB, few large. */

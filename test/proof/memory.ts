@@ -2,13 +2,13 @@
 // at Pulsar's pace, memory stays bounded, and when Pulsar goes on everything arrives.
 
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { layRoad } from "../e2e/kit.ts";
 import { pulsarBroker } from "../servers/broker.ts";
 import { assertIntact, judge } from "./judge.ts";
-import type { Ledger, LedgerEntry } from "./load.ts";
+import { type Ledger, type LedgerEntry, sha256 } from "./load.ts";
 import { type Figures, type ProofScope, PROPERTIES } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
 import { copyRest, stopWell, until } from "./worker.ts";
@@ -122,8 +122,8 @@ function fill(
         partitionKey: key,
         shardId: id,
       });
-      const sha256 = createHash("sha256").update(data).digest("hex");
-      entries.set(`${sequenceNumber}/0`, { shardId, place, sha256, key, required: true });
+      const messages = [{ key, sha256: sha256(data) }];
+      entries.set(`${sequenceNumber}/0`, { shardId, place, messages, required: true });
     }
   }
   return { entries, parents: new Map() };

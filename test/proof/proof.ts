@@ -1,8 +1,8 @@
 // What all proofs share: how one is called, what it gives, and the settings of the worker it watches.
 
-import { join } from "node:path";
 import { pulsarAdmin } from "../servers/admin.ts";
 import { randomName, type Road, type Scope } from "../e2e/kit.ts";
+import type { MadeMessages } from "./made-messages.ts";
 import { PROGRESS_SCRIPT } from "./worker.ts";
 
 /** What a proof is called with. */
@@ -24,7 +24,7 @@ export interface Figures {
   readonly duplicates: number;
   readonly lost: number;
   /** What else was measured, in words. */
-  readonly remark?: string;
+  readonly remark?: string | undefined;
 }
 
 /** Settings of a worker. */
@@ -33,6 +33,8 @@ export interface WorkerSettings {
   readonly dynamoDbUrl?: string;
   readonly serviceUrl?: string;
   readonly failoverTimeMs?: number;
+  /** A hook behind the one that tells the progress. */
+  readonly made?: MadeMessages | undefined;
   /** More of that table. */
   readonly pulsar?: Readonly<Record<string, unknown>>;
   readonly [key: string]: unknown;
@@ -68,14 +70,15 @@ export const PROPERTIES = [
 export async function workerConfig(
   road: Road,
   name: string,
-  { dynamoDbUrl, serviceUrl, failoverTimeMs = 1000, pulsar, ...settings }: WorkerSettings = {},
+  { dynamoDbUrl, serviceUrl, failoverTimeMs = 1000, pulsar, made, ...settings }: WorkerSettings = {},
 ): Promise<string> {
-  await road.script("progress.mjs", PROGRESS_SCRIPT);
+  const hooks = [{ path: await road.script("progress.mjs", PROGRESS_SCRIPT) }];
+  if (made !== undefined) hooks.push({ path: await road.script("made.mjs", made.script) });
   return await road.write(name, {
     kinesisRecordProperties: PROPERTIES,
     kinesis: { idlePollMs: 100 }, // else reads, and all that follows, come in bursts of a second
     leases: { failoverTimeMs },
-    hooks: [{ path: join(road.folder, "progress.mjs") }],
+    hooks,
     ...dynamoDbUrl === undefined ? {} : { dynamoEndpoint: dynamoDbUrl },
     pulsar: { ...pulsar, ...serviceUrl === undefined ? {} : { serviceUrl } },
     ...settings,

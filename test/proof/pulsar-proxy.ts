@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { commandType, decodeCommand, decodePayload, encodeCommand } from "../../src/pulsar/wire/frames.ts";
-import { SEND_RECEIPT_TYPE } from "../../src/pulsar/wire/receipt.ts";
+import { readReceipt, SEND_RECEIPT_TYPE } from "../../src/pulsar/wire/receipt.ts";
 import { decodeMetadata, readMessages } from "../../src/pulsar/wire/metadata.ts";
 import { FrameSplitter } from "../../src/pulsar/wire/splitter.ts";
 import type { Scope } from "../e2e/kit.ts";
@@ -38,6 +38,8 @@ export interface PulsarProxy {
   readonly bytes: number;
   /** With `answerDelayMs`: receipts on open connections that the broker has given and the program has not got yet. */
   readonly heldReceipts: number;
+  /** Receipts that said "I had this already": replays that deduplication caught. */
+  readonly duplicateReceipts: number;
   /** Connections that are open now say nothing more to the program: what a broker said right before its death is lost. */
   silence(): void;
   /** Stops reading from the program until {@link PulsarProxy.resume}, as a broker that stands still. */
@@ -57,6 +59,7 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
   const links = new Set<Link>();
   const sent: SentMessage[] = [];
   let bytes = 0;
+  let duplicateReceipts = 0;
   let paused = false;
   const pace = new Pace();
   let ownUrl = "";
@@ -65,6 +68,7 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
     const link = new Link(client, broker, {
       ownUrl,
       answerDelayMs: options.answerDelayMs ?? 0,
+      onDuplicate: () => duplicateReceipts++,
       onChunk: (count) => {
         bytes += count;
         pace.passed(count, client);
@@ -109,6 +113,9 @@ export async function startPulsarProxy(scope: Scope, options: PulsarProxyOptions
     get heldReceipts() {
       return [...links].reduce((sum, link) => sum + link.heldReceipts, 0);
     },
+    get duplicateReceipts() {
+      return duplicateReceipts;
+    },
     get isInsideFrame() {
       return [...links].some((link) => link.isInsideFrame);
     },
@@ -137,6 +144,7 @@ interface LinkOptions {
   readonly ownUrl: string;
   readonly answerDelayMs: number;
   readonly onChunk: (bytes: number) => void;
+  readonly onDuplicate: () => void;
   readonly onSent?: (message: SentMessage) => void;
 }
 
@@ -166,8 +174,10 @@ class Link {
     });
     const answers = new FrameSplitter((frame) => {
       const bytes = this.#answer(frame);
+      const isReceipt = commandType(frame) === SEND_RECEIPT_TYPE;
+      if (isReceipt && isDuplicate(frame)) options.onDuplicate();
       if (options.answerDelayMs === 0) return void client.write(bytes);
-      const held = commandType(frame) === SEND_RECEIPT_TYPE ? 1 : 0;
+      const held = isReceipt ? 1 : 0;
       this.heldReceipts += held;
       const due = performance.now() + options.answerDelayMs;
       this.#answers = this.#answers.then(async () => {
@@ -214,4 +224,11 @@ class Link {
     const { name: _, ...fields } = command;
     return encodeCommand("LOOKUP_RESPONSE", { ...fields, brokerServiceUrl: this.#options.ownUrl });
   }
+}
+
+/** Brokers give the message id −1:−1 for what they had. */
+function isDuplicate(frame: Buffer): boolean {
+  const receipt = { producerId: 0, sequenceId: 0, ledgerId: 0 };
+  readReceipt(frame, receipt);
+  return receipt.ledgerId === -1;
 }

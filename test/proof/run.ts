@@ -10,11 +10,15 @@ import { frozen } from "./frozen.ts";
 import { kills } from "./kills.ts";
 import { latest } from "./latest.ts";
 import { memory } from "./memory.ts";
+import { FILTERED, MULTIPLIED } from "./made-messages.ts";
 import type { Figures, ProofScope } from "./proof.ts";
 import { takeover } from "./takeover.ts";
 import { unloads } from "./unloads.ts";
 
 type Proof = (scope: ProofScope, short: boolean) => Promise<Figures>;
+
+/** Of the proofs of effectively-once. */
+const ONCE = { compression: "lz4" };
 
 /** By name, in the order in which they run. */
 const PROOFS: Readonly<Record<string, Proof>> = {
@@ -29,6 +33,10 @@ const PROOFS: Readonly<Record<string, Proof>> = {
       short ? { loopMs: 4_000, failoverTimeMs: 2_000 } : { loopMs: 15_000, failoverTimeMs: 10_000 },
     ),
   memory: (scope, short) => memory(scope, { recordsPerShard: short ? 6 : 16 }),
+  once: (scope, short) =>
+    kills(scope, { rounds: short ? 4 : 100, delivery: "effectively-once", made: FILTERED, pulsar: ONCE }),
+  "once-many": (scope, short) =>
+    kills(scope, { rounds: short ? 4 : 100, delivery: "effectively-once", made: MULTIPLIED, pulsar: ONCE }),
   "broker-kills": (scope, short) => brokerKills(scope, { rounds: short ? 2 : 20, delivery: "at-least-once" }),
   unloads: (scope, short) => unloads(scope, { rounds: short ? 20 : 200, delivery: "at-least-once" }),
 };
