@@ -4,9 +4,10 @@
 
 import { backoffDelay } from "../core/backoff.ts";
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
-import type { BrokerTarget, Connection, ProducerPort } from "./connection.ts";
+import type { Connection, ProducerPort } from "./connection.ts";
 import type { Lookup } from "./lookup.ts";
 import type { ProducerContext } from "./producer-context.ts";
+import { RepeatedTrouble } from "./repeated-trouble.ts";
 import { isRequestTimeout } from "./requests.ts";
 import { type SessionEnd, sessionEnd } from "./session.ts";
 import { protocolError } from "./wire/protobuf.ts";
@@ -14,8 +15,11 @@ import { protocolError } from "./wire/protobuf.ts";
 /** The producer, as its session knows it. */
 export interface SessionUser extends ProducerPort {
   readonly topic: string;
-  /** The producer was opened for the first time; the broker's last sequence id of its name, −1 for none. */
-  numberFrom(lastSequenceId: number): void;
+  /**
+   * The producer was opened: what the broker says is the last sequence id of its name, −1 for none. Before
+   * {@link ready}. Throws what makes going on impossible.
+   */
+  answered(lastSequenceId: number, isFirst: boolean): void;
   /** The broker takes frames. */
   ready(connection: Connection): void;
   /** It takes none any more: what has no receipt is to be sent again. */
@@ -29,6 +33,8 @@ export class BrokerSession {
   readonly #user: SessionUser;
   readonly #context: ProducerContext;
   readonly #closing = new AbortController();
+  /** Chosen by us; otherwise the broker chooses. */
+  readonly #ownName: string | undefined;
   #name: string | undefined;
   #epoch = 0;
   #connection: Connection | undefined;
@@ -36,12 +42,15 @@ export class BrokerSession {
   /** Attempts since the last receipt, or since a session that lasted. */
   #attempt = 0;
   #readyAt = Infinity;
+  readonly #trouble = new RepeatedTrouble();
   #lookup: Lookup;
   #failure: ConnectorError | undefined;
   #openers: { resolve(): void; reject(error: ConnectorError): void }[] = [];
 
-  constructor(user: SessionUser, context: ProducerContext) {
+  /** @param ownName what the producer shall be called; otherwise the broker finds a name */
+  constructor(user: SessionUser, context: ProducerContext, ownName?: string) {
     this.#user = user;
+    this.#ownName = ownName;
     this.#context = context;
     this.#lookup = context.lookup();
   }
@@ -78,6 +87,11 @@ export class BrokerSession {
     this.#end?.(end);
   }
 
+  /** Closes the producer and opens it again, to hear what the broker remembers of it. */
+  reopen(): void {
+    this.end({ error: REOPENED, closeFirst: true, isPlanned: true });
+  }
+
   /** From now on the topic is looked up there. */
   migrated(serviceUrl: string): void {
     this.#lookup = this.#context.lookup(serviceUrl);
@@ -107,11 +121,11 @@ export class BrokerSession {
   async #run(): Promise<void> {
     const { clock, backoff, events } = this.#context;
     const signal = AbortSignal.any([this.#context.signal, this.#closing.signal]);
-    let assignedBroker: BrokerTarget | undefined;
+    let last: SessionEnd | undefined;
     while (!signal.aborted) {
       let end: SessionEnd;
       try {
-        end = await this.#session(assignedBroker, signal);
+        end = await this.#session(last, signal);
       } catch (error) {
         if (!signal.aborted && !(error instanceof ConnectorError)) throw error; // a defect
         end = { error: toConnectorError(error) };
@@ -119,33 +133,47 @@ export class BrokerSession {
       this.#disconnect();
       for (const { reject } of this.#openers.splice(0)) reject(end.error);
       if (signal.aborted) return;
-      if (!end.error.retryable) return this.#user.fail(end.error);
+      last = end;
+      if (end.isPlanned) continue;
+      if (!this.#canPass(end.error)) return this.#user.fail(end.error);
       if (clock.monotonic() - this.#readyAt >= backoff.maxMs) this.#attempt = 0;
       this.#readyAt = Infinity;
-      assignedBroker = end.assignedBroker;
       const isFirst = this.#attempt++ === 0;
       const delay = isFirst && end.atOnce ? 0 : backoffDelay(backoff, this.#attempt, clock.random());
-      events.reconnecting?.(this.#user.topic, end.error, delay);
+      if (this.#trouble.isToTell(end.error, clock.monotonic(), isFirst)) {
+        events.reconnecting?.(this.#user.topic, end.error, delay);
+      }
       if (delay > 0) await clock.sleep(delay, signal);
     }
   }
 
+  /**
+   * Whether waiting may cure it. A right that was there before may be granted again (as Pulsar's Java client does:
+   * it gives up only at a producer's first opening).
+   */
+  #canPass({ retryable, code }: ConnectorError): boolean {
+    return retryable || (code === "PULSAR_NOT_AUTHORIZED" && this.#name !== undefined);
+  }
+
   /** Opens the producer at its broker; resolves when the broker does not serve it any more. */
-  async #session(assignedBroker: BrokerTarget | undefined, signal: AbortSignal): Promise<SessionEnd> {
+  async #session(last: SessionEnd | undefined, signal: AbortSignal): Promise<SessionEnd> {
     const user = this.#user;
-    const connection = assignedBroker === undefined
+    const connection = last?.assignedBroker === undefined
       ? await this.#lookup.broker(user.topic)
-      : await this.#lookup.assigned(assignedBroker);
+      : await this.#lookup.assigned(last.assignedBroker);
     signal.throwIfAborted();
     const session = sessionEnd();
-    const abort = (): void =>
-      session.end({ error: toConnectorError(signal.reason), closeFirst: this.#failure !== undefined });
+    const abort = (): void => {
+      // close() says goodbye itself, but not to a broker that has not answered yet
+      const closeFirst = this.#failure !== undefined || this.#connection === undefined;
+      session.end({ error: toConnectorError(signal.reason), closeFirst });
+    };
     signal.addEventListener("abort", abort, { once: true });
     this.#end = session.end;
     connection.register(user);
     try {
-      await this.#open(connection);
-      if (!session.ended && !signal.aborted) this.#ready(connection);
+      await this.#open(connection, signal);
+      if (!session.ended && !signal.aborted) this.#ready(connection, last?.isPlanned === true);
       const end = await session.whenEnded;
       if (end.closeFirst) await this.#closeProducer(connection);
       return end;
@@ -156,21 +184,21 @@ export class BrokerSession {
     }
   }
 
-  async #open(connection: Connection): Promise<void> {
+  async #open(connection: Connection, signal: AbortSignal): Promise<void> {
     try {
       const answer = await connection.request("PRODUCER", {
         topic: this.#user.topic,
         producerId: this.#user.producerId,
         requestId: this.#context.ids.nextRequestId(),
-        producerName: this.#name,
-        userProvidedProducerName: false,
+        producerName: this.#ownName ?? this.#name,
+        userProvidedProducerName: this.#ownName !== undefined,
         epoch: this.#epoch++,
       });
       if (answer.name !== "PRODUCER_SUCCESS") throw protocolError(`${answer.name} as answer to PRODUCER`);
-      if (this.#name === undefined) {
-        this.#name = answer.producerName;
-        this.#user.numberFrom(answer.lastSequenceId);
-      }
+      if (signal.aborted) return;
+      const isFirst = this.#name === undefined;
+      this.#name ??= answer.producerName;
+      this.#user.answered(answer.lastSequenceId, isFirst);
     } catch (error) {
       // The broker may have opened it all the same, and would call the next attempt busy.
       if (isRequestTimeout(error)) await this.#closeProducer(connection);
@@ -178,11 +206,11 @@ export class BrokerSession {
     }
   }
 
-  #ready(connection: Connection): void {
+  #ready(connection: Connection, isAgain: boolean): void {
     const { clock, events } = this.#context;
     this.#connection = connection;
     this.#readyAt = clock.monotonic();
-    events.connected?.(this.#user.topic, connection.name);
+    if (!isAgain) events.connected?.(this.#user.topic, connection.name);
     for (const { resolve } of this.#openers.splice(0)) resolve();
     this.#user.ready(connection);
   }
@@ -205,3 +233,8 @@ export class BrokerSession {
     this.#user.gone();
   }
 }
+
+const REOPENED = new ConnectorError("the producer is opened again", {
+  code: "PULSAR_UNAVAILABLE",
+  retryable: true,
+});

@@ -1,15 +1,19 @@
 // A producer of one concrete topic (a topic without partitions, or one partition): batches messages and sees to
 // it that a broker takes them. Invariants: frames go out in order, and again in order, byte for byte, after every
-// reconnect before anything new; a message ends in exactly one of acknowledged, refused, dropped.
+// reconnect before anything new; a message ends in exactly one of acknowledged, refused, dropped. Under effectively
+// once it has its party's name, takes the ids that it is given, and asks once-guard.ts before each frame.
 
 import type { Buffer } from "node:buffer";
 import { ConnectorError } from "../core/errors.ts";
 import type { SinkMessage } from "../core/record.ts";
 import type { Batching } from "./batch-timer.ts";
-import { Batcher } from "./batcher.ts";
+import type { Batch } from "./batch.ts";
+import { type Batcher, CommonBatcher } from "./batcher.ts";
 import { BrokerSession, type SessionUser } from "./broker-session.ts";
 import type { Connection } from "./connection.ts";
-import type { ProducerContext } from "./producer-context.ts";
+import { KeyBatcher } from "./key-batcher.ts";
+import { OnceGuard } from "./once-guard.ts";
+import type { OnceProducer, ProducerContext } from "./producer-context.ts";
 import { refusalOf } from "./refusals.ts";
 import { type FrameTarget, SendQueue } from "./send-queue.ts";
 import { brokerAddress } from "./service-url.ts";
@@ -28,36 +32,57 @@ export class Producer implements SessionUser, Batching {
   readonly #batcher: Batcher;
   readonly #queue: SendQueue;
   readonly #session: BrokerSession;
+  /** Set under effectively once. */
+  readonly #once: OnceGuard | undefined;
   #pending = 0;
+  #usedAt: number;
   #nextSequenceId = 0;
   #failure: ConnectorError | undefined;
 
-  constructor(topic: string, context: ProducerContext) {
+  constructor(topic: string, context: ProducerContext, once?: OnceProducer) {
     this.topic = topic;
     this.#context = context;
     this.producerId = context.ids.nextProducerId();
+    this.#usedAt = context.clock.monotonic();
+    const write = (): void => {
+      if (!this.#queue.isEmpty) this.#session.connection?.wantsToWrite(this);
+    };
     this.#queue = new SendQueue(topic, {
       finished: (count) => this.#finish(count),
       duplicates: (count) => context.events.duplicates?.(topic, count),
-      resumed: () => this.#session.connection?.wantsToWrite(this),
+      resumed: write,
     });
-    this.#batcher = new Batcher({
+    const options = {
       buffers: context.buffers,
       maxMessages: context.batchMaxMessages,
-      opened: () => context.batchOpened(this),
-      closed: () => context.batchClosed(this),
-      complete: (batch) => {
-        this.#queue.add(batch);
-        this.#session.connection?.wantsToWrite(this);
+      opened: () => {
+        this.#usedAt = context.clock.monotonic();
+        context.batchOpened(this);
       },
-    }, context.batchMaxBytes);
-    this.#session = new BrokerSession(this, context);
+      complete: (batch: Batch) => this.#queue.add(batch),
+      closed: () => {
+        context.batchClosed(this);
+        write();
+      },
+    };
+    const isByKey = context.batchBuilder === "key-based" && once === undefined;
+    this.#batcher = new (isByKey ? KeyBatcher : CommonBatcher)(options, context.batchMaxBytes);
+    this.#once = once && new OnceGuard(topic, once, context.proofs, write);
+    this.#session = new BrokerSession(this, context, once?.producerName);
     this.#session.start();
   }
 
   /** Messages that are neither acknowledged nor refused. */
   get pending(): number {
     return this.#pending;
+  }
+  /** Nothing is pending, and nobody has still to do something about a refusal. */
+  get isIdle(): boolean {
+    return this.#pending === 0 && this.#queue.isSettled;
+  }
+  /** When a batch was opened last, monotonic milliseconds. */
+  get usedAt(): number {
+    return this.#usedAt;
   }
   /** Whether messages are being gathered. */
   get isBatching(): boolean {
@@ -73,10 +98,25 @@ export class Producer implements SessionUser, Batching {
     return this.#session.opened();
   }
 
-  /** Queues a message. Not after a {@link failure}. */
-  send(message: SinkMessage, delivery: Delivery, ordinal: number): void {
+  /**
+   * Queues a message. Not after a {@link failure}. The error of one that cannot be: a defect of this program.
+   * @param sequenceId under effectively once
+   */
+  send(
+    message: SinkMessage,
+    delivery: Delivery,
+    ordinal: number,
+    sequenceId?: number,
+  ): ConnectorError | undefined {
+    const defect = this.#once?.admit(sequenceId);
+    if (defect !== undefined) {
+      this.#context.events.fatal(defect);
+      return defect;
+    }
     this.#pending++;
-    this.#batcher.add(message, this.#nextSequenceId++, delivery, ordinal);
+    const id = this.#once === undefined ? this.#nextSequenceId++ : sequenceId!;
+    this.#batcher.add(message, id, delivery, ordinal);
+    return undefined;
   }
 
   /** The batch's time has come; while there is no broker it may as well grow. */
@@ -98,6 +138,7 @@ export class Producer implements SessionUser, Batching {
   /** Gives everything up and says goodbye to the broker. */
   async close(): Promise<void> {
     const closed = this.#session.close();
+    this.#once?.close();
     this.#batcher.discard();
     this.#queue.clear();
     this.#finish(this.#pending);
@@ -113,21 +154,28 @@ export class Producer implements SessionUser, Batching {
 
   takeFrame(frames: Buffer[]): number {
     const { connection } = this.#session;
-    return connection === undefined ? 0 : this.#queue.take(this.#target(connection), frames);
+    // A fault that has just ended everything: what waits here does not leave any more.
+    if (connection === undefined || this.#context.signal.aborted) return 0;
+    if (this.#once?.mayGive(this.#queue.given) === false) return 0;
+    const bytes = this.#queue.take(this.#target(connection), frames);
+    if (bytes === 0) this.#once?.gaveNothing(this.#queue.given);
+    return bytes;
   }
 
   receipt(sequenceId: number, isDuplicate: boolean): void {
     const { connection } = this.#session;
     if (connection === undefined) return;
-    const expected = this.#queue.head?.firstSequenceId;
+    const { head } = this.#queue;
     switch (this.#queue.receipt(sequenceId, isDuplicate)) {
       case "done":
-        return this.#session.lasts();
+        this.#session.lasts();
+        if (this.#once?.receipt(head!.lastSequenceId, isDuplicate)) this.#session.reopen();
+        return;
       case "ahead":
         return connection.close(
           new ConnectorError(
             `lost the broker ${connection.name}: a receipt for message ${sequenceId} of topic ${this.topic} ` +
-              `came before the one for ${expected}; what has no receipt is sent again`,
+              `came before the one for ${head?.firstSequenceId}; what has no receipt is sent again`,
             { code: "PULSAR_PROTOCOL", retryable: true, where: { topic: this.topic } },
           ),
         );
@@ -139,10 +187,12 @@ export class Producer implements SessionUser, Batching {
     if (connection === undefined) return;
     const { head } = this.#queue;
     const { action, error } = refusalOf(command, { topic: this.topic, broker: connection.name, head });
-    if (action === "fail") this.fail(error);
-    else if (action === "refuse-head") this.#queue.refuseHead(error);
-    else if (action === "too-large" && this.#queue.refuseHeadsSize(error)) return;
-    else this.#session.end({ error, closeFirst: true });
+    if (action === "fail") return this.fail(error);
+    if (action === "refuse-head") this.#queue.refuseHead(error);
+    else if (action !== "too-large" || !this.#queue.refuseHeadsSize(error)) {
+      return this.#session.end({ error, closeFirst: true });
+    }
+    this.#once?.gaveNothing(this.#queue.given);
   }
 
   closedByBroker(command: CommandOf<"CLOSE_PRODUCER">): void {
@@ -170,9 +220,15 @@ export class Producer implements SessionUser, Batching {
 
   // --- what the session calls --------------------------------------------------------------------------------
 
-  numberFrom(lastSequenceId: number): void {
+  answered(lastSequenceId: number, isFirst: boolean): void {
+    if (this.#once !== undefined) {
+      const error = this.#once.opened(lastSequenceId);
+      if (error === undefined) return;
+      this.#context.events.fatal(error);
+      throw error;
+    }
     const by = lastSequenceId + 1;
-    if (by <= 0) return;
+    if (by <= 0 || !isFirst) return;
     this.#nextSequenceId += by;
     this.#queue.renumber(by);
     this.#batcher.renumber(by);
@@ -192,12 +248,18 @@ export class Producer implements SessionUser, Batching {
   fail(error: ConnectorError): void {
     this.#failure = error;
     this.#session.fail(error);
+    this.#once?.close();
     this.closeBatch();
     this.#queue.refuseAll(error);
   }
 
   #target({ maxMessageSize }: Connection): FrameTarget {
-    return { header: this.#header(), maxMessageSize, chunking: false, lastSequenceId: -1 };
+    return {
+      header: this.#header(),
+      maxMessageSize,
+      chunking: false,
+      lastSequenceId: this.#once?.lastSequenceId ?? -1,
+    };
   }
 
   #header(): EntryHeader {
@@ -209,5 +271,6 @@ export class Producer implements SessionUser, Batching {
     if (count === 0) return;
     this.#pending -= count;
     this.#context.finished(count);
+    if (this.#pending === 0) this.#context.idle();
   }
 }

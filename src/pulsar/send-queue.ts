@@ -69,6 +69,16 @@ export class SendQueue {
     return batch !== undefined && batch.framesGiven > 0 ? batch.entry : undefined;
   }
 
+  /** Whether nothing waits for what is done about a refusal. */
+  get isSettled(): boolean {
+    return this.#unsettled === 0;
+  }
+
+  /** How many entries the present connection was given whole that have no receipt yet. */
+  get given(): number {
+    return this.#given;
+  }
+
   add(batch: Batch): void {
     this.#batches.push(batch);
   }

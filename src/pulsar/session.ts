@@ -8,6 +8,8 @@ export interface SessionEnd {
   readonly error: ConnectorError;
   /** The connection stays: the producer has to be closed on it before it is opened again. */
   readonly closeFirst?: boolean;
+  /** Nothing is wrong: the producer is opened again at once, without a word. */
+  readonly isPlanned?: boolean;
   /** No delay before the first new attempt. */
   readonly atOnce?: boolean;
   /** The broker that serves the topic from now on. */
