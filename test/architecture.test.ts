@@ -19,7 +19,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   pulsar: ["core"],
   hooks: ["core"],
   metrics: ["core"],
-  local: ["core", "pulsar/wire"],
+  local: ["core", "pulsar/wire", "pulsar/codecs"],
   "runtime.ts": ["core"],
   pipeline: ["core", "kinesis", "leases", "pulsar", "hooks", "metrics"],
   "create-connector.ts": ["core", "config", "aws", "kinesis", "leases", "pulsar", "hooks", "metrics"].concat(
@@ -37,6 +37,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@aws-sdk/credential-providers": ["aws"],
   "@smithy/node-http-handler": ["aws"],
   "pulsar-client": ["pulsar"],
+  "@bokuweb/zstd-wasm": ["pulsar"],
+  "snappyjs": ["pulsar"],
   "cac": ["cli"],
   "pino": ["cli"],
   "smol-toml": ["config"],

@@ -2,8 +2,9 @@
 
 import type { Buffer } from "node:buffer";
 import { ConnectorError } from "../../core/errors.ts";
+import { COMPRESSION_TYPES } from "../../pulsar/wire/codec.ts";
 import { decodeHeadersAndPayload } from "../../pulsar/wire/frames.ts";
-import { COMPRESSION_NONE, decodeMetadata, readMessages } from "../../pulsar/wire/metadata.ts";
+import { decodeMetadata, readMessages } from "../../pulsar/wire/metadata.ts";
 
 /** Where an entry is. */
 export interface EntryPosition {
@@ -38,7 +39,7 @@ export interface TopicMessage extends EntryPosition {
 export function messagesOf(headersAndPayload: Buffer, position: EntryPosition): TopicMessage[] {
   const parts = decodeHeadersAndPayload(headersAndPayload);
   const metadata = decodeMetadata(parts.metadata);
-  if (metadata.compression !== COMPRESSION_NONE) {
+  if (metadata.compression !== COMPRESSION_TYPES.none) {
     throw new ConnectorError(
       `a message in ${position.topic} is compressed, and only uncompressed ones can be read here: ` +
         `publish with compression "none", or read with a Pulsar client`,

@@ -1,13 +1,18 @@
 // Builds one entry (a SEND frame) in place. Messages are encoded one behind the other into a buffer with head
 // room; sealing writes sizes, command and metadata right-aligned before them, so that the frame is one contiguous
-// piece and each payload byte is copied once. Two and more messages become a batch, one a plain message.
-// Removing messages (G5) compacts the same buffer; a sealed frame is never written anew otherwise.
+// piece and each payload byte is copied once. Two and more messages become a batch, one a plain message. A compressed
+// frame has a buffer of its own size, and the messages' is free for the next entry. Removing messages (G5) compacts
+// the same buffer, or what was decompressed for it; a sealed frame is never written anew otherwise.
 
 import { Buffer } from "node:buffer";
+import { type Codec, COMPRESSION_TYPES } from "./codec.ts";
 import { crc32c } from "./crc32c.ts";
-import { MAGIC_CHECKSUM, PAYLOAD_HEADER, writeCommand } from "./frames.ts";
+import { encodeEntryHeader, type EntryHeader, HEADER_BOUND, headerSize, placeHeader } from "./entry-header.ts";
+import { PAYLOAD_HEADER } from "./frames.ts";
 import { batchEntry } from "./metadata.ts";
 import { FieldReader, stringBound, writeBytes, writeKeyValue, writeString, writeVarint } from "./protobuf.ts";
+
+export type { EntryHeader } from "./entry-header.ts";
 
 /** What is encoded of a message. */
 export interface EntryMessage {
@@ -27,20 +32,12 @@ export interface BufferSource {
   give(buffer: Buffer): void;
 }
 
-/** What sealing needs to know. */
-export interface EntryHeader {
-  readonly producerId: number;
-  readonly producerName: string;
-  /** Epoch milliseconds. */
-  readonly publishTime: number;
-}
-
-/** Upper bound of header bytes beside the producer's name and the first message's keys. */
-const HEADER_BOUND = 256;
 /** Head room for a name that is not known yet; broker-made names are shorter. A longer one costs one copy. */
 const NAME_BOUND = 128;
 /** Sizes, tags and integers of a message in a batch beside its strings and bytes. */
 const MESSAGE_BOUND = 48;
+/** Payloads below do not get smaller, or not so that it pays. */
+const COMPRESS_FROM = 64;
 
 /** Upper bound of the bytes that a message takes in a batch. */
 export function messageBound(message: EntryMessage): number {
@@ -69,6 +66,8 @@ export class Entry {
   #end: number;
   #frameStart = -1;
   #frameEnd = -1;
+  /** Set when the frame is compressed: #start and #end are then places in the buffer that the messages had. */
+  #codec: Codec | undefined;
   #count = 0;
   #first = 0;
   #last = 0;
@@ -147,36 +146,45 @@ export class Entry {
     }
   }
 
-  /** Writes the header. Throws RangeError when sealed or empty. */
-  seal(header: EntryHeader): void {
+  /**
+   * Compresses, and writes the header. Throws RangeError when sealed or empty.
+   * @param isReplay all its ids are at or below the highest that the broker knows (effectively once). It is then judged
+   * by its last id: the first says nothing about the others where batches were cut differently before, and what the
+   * broker took but did not store would be dropped with it.
+   */
+  seal(header: EntryHeader, isReplay = false): void {
     if (this.sealed || this.#count === 0) throw new RangeError("an entry that cannot be sealed");
-    const dataStart = this.#count > 1
+    const payloadStart = this.#count > 1
       ? this.#start
       : batchEntry(this.#buffer, this.#start, this.#end).dataStart;
-    const size = this.#writeMetadata(header, this.#end - dataStart);
-    const command = writeCommand(scratch, size, "SEND", {
-      producerId: header.producerId,
-      sequenceId: this.#first,
-      numMessages: this.#count === 1 ? undefined : this.#count,
-      highestSequenceId: this.#last,
-    }) - size;
-    const headerSize = 8 + command + PAYLOAD_HEADER + size;
-    let at = dataStart - headerSize;
-    if (at < 0) {
-      this.#move(this.#start - at, this.bytes, false);
-      return this.seal(header);
+    const payload = this.#buffer.subarray(payloadStart, this.#end);
+    const { codec } = header;
+    const packed = payload.length < COMPRESS_FROM ? undefined : codec?.compress(payload);
+    const encoded = encodeEntryHeader({
+      buffer: this.#buffer,
+      start: this.#start,
+      count: this.#count,
+      firstSequenceId: this.#first,
+      lastSequenceId: this.#last,
+      judgedBy: isReplay ? this.#last : this.#first,
+      payloadSize: payload.length,
+      compression: packed === undefined ? COMPRESSION_TYPES.none : codec!.type,
+      deliverAt: this.deliverAt,
+    }, header);
+    const size = headerSize(encoded);
+    if (packed !== undefined) {
+      this.#codec = codec;
+      this.#buffers.give(this.#buffer);
+      this.#frameEnd = size + packed.length;
+      this.#buffer = this.#buffers.take(this.#frameEnd);
+      this.#frameStart = 0;
+      this.#buffer.set(packed, size);
+    } else {
+      if (size > payloadStart) this.#move(this.#start + size - payloadStart, this.bytes, false);
+      this.#frameEnd = this.#end;
+      this.#frameStart = this.#end - payload.length - size;
     }
-    const buffer = this.#buffer;
-    this.#frameStart = at;
-    this.#frameEnd = this.#end;
-    buffer.writeUInt32BE(this.#end - at - 4, at);
-    buffer.writeUInt32BE(command, at + 4);
-    scratch.copy(buffer, at + 8, size, size + command);
-    at += 8 + command;
-    buffer.writeUInt16BE(MAGIC_CHECKSUM, at);
-    buffer.writeUInt32BE(size, at + 6);
-    scratch.copy(buffer, at + PAYLOAD_HEADER, 0, size);
-    buffer.writeUInt32BE(crc32c(buffer, at + 6, this.#end), at + 2);
+    placeHeader(this.#buffer, this.#frameStart, encoded, this.#frameEnd);
   }
 
   /** The sealed frame: a view, valid until {@link release}. */
@@ -203,6 +211,10 @@ export class Entry {
       this.#end = this.#start;
       return;
     }
+    let kept = 0;
+    while (kept < this.#count && keep(kept)) kept++;
+    if (kept === this.#count) return;
+    this.#unpack();
     const ends = this.#messageEnds();
     let to = this.#start;
     let from = this.#start;
@@ -216,7 +228,6 @@ export class Entry {
       }
       from = end;
     }
-    if (count === this.#count) return;
     this.#count = count;
     this.#end = to;
     this.#frameStart = -1;
@@ -224,6 +235,9 @@ export class Entry {
 
   /** How many of its messages have at most this sequence id (they rise). */
   countUpTo(sequenceId: number): number {
+    if (this.#last <= sequenceId) return this.#count;
+    if (this.#first > sequenceId) return 0;
+    this.#unpack();
     let count = 0;
     let at = this.#start;
     while (at < this.#end && this.#sequenceId(this.#buffer, at).value <= sequenceId) {
@@ -235,6 +249,7 @@ export class Entry {
 
   /** Moves the messages from number `index` on to a new entry; both have to be sealed anew. */
   splitAt(index: number): Entry {
+    this.#unpack();
     const ends = this.#messageEnds();
     const from = ends[index - 1]!;
     const rest = new Entry(this.#buffers, { data: NOTHING }, 0);
@@ -279,52 +294,22 @@ export class Entry {
     this.#buffer = NOTHING;
   }
 
-  /** Writes MessageMetadata into the scratch buffer; returns its size. */
-  #writeMetadata(header: EntryHeader, payloadSize: number): number {
-    const plain = this.#count === 1;
-    const metadataSize = this.#buffer.readUInt32BE(this.#start);
-    ensureScratch(HEADER_BOUND + stringBound(header.producerName) + metadataSize);
-    let at = 0;
-    scratch[at++] = 0x0a;
-    at = writeString(scratch, at, header.producerName);
-    scratch[at++] = 0x10;
-    at = writeVarint(scratch, at, this.#first);
-    scratch[at++] = 0x18;
-    at = writeVarint(scratch, at, header.publishTime);
-    at = this.#writeFromFirst(at, metadataSize, plain);
-    scratch[at++] = 0x48; // uncompressed_size
-    at = writeVarint(scratch, at, payloadSize);
-    if (!plain) {
-      scratch[at++] = 0x58; // num_messages_in_batch: its presence marks a batch
-      at = writeVarint(scratch, at, this.#count);
-    }
-    if (this.deliverAt !== undefined) {
-      scratch[at++] = 0x98; // field 19
-      scratch[at++] = 0x01;
-      at = writeVarint(scratch, at, this.deliverAt);
-    }
-    scratch[at++] = 0xc0; // highest_sequence_id, field 24: deduplication counts on it
-    scratch[at++] = 0x01;
-    return writeVarint(scratch, at, this.#last);
+  /** Back to messages that can be changed; of several only, a plain one's own metadata is gone. */
+  #unpack(): void {
+    if (this.#codec === undefined) return;
+    const frame = this.frame;
+    const payload = frame.subarray(frame.length - this.#payloadSize());
+    const messages = this.#codec.decompress(payload, this.bytes);
+    this.#buffer = this.#buffers.take(this.#end);
+    this.#buffer.set(messages, this.#start);
+    this.#codec = undefined;
+    this.#frameStart = -1;
   }
 
-  /** Copies what entry metadata shares with the first message's: its keys, and everything of a plain one. */
-  #writeFromFirst(at: number, metadataSize: number, plain: boolean): number {
-    const from = this.#start + 4;
-    const reader = new FieldReader(this.#buffer, from, from + metadataSize);
-    while (reader.next()) {
-      const field = reader.field;
-      if (field === 2) scratch[at++] = 0x32; // partition_key
-      else if (field === 7) { // ordering_key, field 18
-        scratch[at++] = 0x92;
-        scratch[at++] = 0x01;
-      } else if (field === 1 && plain) scratch[at++] = 0x22; // properties
-      else if (field === 5 && plain) scratch[at++] = 0x60; // event_time
-      else continue;
-      if (field !== 5) at = writeVarint(scratch, at, reader.valueEnd - reader.valueStart);
-      at += this.#buffer.copy(scratch, at, reader.valueStart, reader.valueEnd);
-    }
-    return at;
+  /** Of the sealed frame. */
+  #payloadSize(): number {
+    return this.messageSize - PAYLOAD_HEADER -
+      this.#buffer.readUInt32BE(this.#frameEnd - this.messageSize + PAYLOAD_HEADER - 4);
   }
 
   #messageEnds(): number[] {
@@ -362,8 +347,3 @@ export class Entry {
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
-let scratch: Buffer = Buffer.allocUnsafe(4096);
-
-function ensureScratch(size: number): void {
-  if (scratch.length < size) scratch = Buffer.allocUnsafe(size * 2);
-}

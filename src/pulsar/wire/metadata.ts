@@ -2,6 +2,7 @@
 // A batch is marked by the presence of num_messages_in_batch. Writing is done in batch.ts, in place.
 
 import { Buffer } from "node:buffer";
+import { COMPRESSION_TYPES } from "./codec.ts";
 import { KeyValue } from "./commands.ts";
 import { FieldReader, protocolError } from "./protobuf.ts";
 import {
@@ -19,9 +20,6 @@ import {
   uint,
 } from "./shape.ts";
 
-/** Compression types in MessageMetadata. */
-export const COMPRESSION_NONE = 0;
-
 /** Metadata of an entry. Times are epoch milliseconds. */
 export const MessageMetadata = {
   producerName: req(1, string),
@@ -29,7 +27,7 @@ export const MessageMetadata = {
   publishTime: req(3, uint),
   properties: rep(4, message(KeyValue)),
   partitionKey: opt(6, string),
-  compression: def(8, uint, COMPRESSION_NONE),
+  compression: def(8, uint, COMPRESSION_TYPES.none),
   uncompressedSize: def(9, uint, 0),
   numMessagesInBatch: opt(11, int),
   eventTime: def(12, uint, 0),
@@ -39,6 +37,10 @@ export const MessageMetadata = {
   deliverAtTime: opt(19, int),
   highestSequenceId: def(24, uint, 0),
   nullValue: def(25, bool, false),
+  uuid: opt(26, string),
+  numChunksFromMsg: opt(27, int),
+  totalChunkMsgSize: opt(28, int),
+  chunkId: opt(29, int),
 } as const;
 
 /** Metadata of one message of a batch. */
