@@ -37,7 +37,7 @@ export function assertDelivered(verdict: Verdict, delivery: DeliveryMode): void 
 }
 
 /** The comparison itself. */
-export function compare(ledger: Ledger, messages: readonly MessageSummary[]): Verdict {
+export function compare(ledger: Ledger, messages: readonly Omit<MessageSummary, "sequenceId">[]): Verdict {
   const faults: string[] = [];
   const seen = new Set<string>();
   /** By partition and shard: place of the last first occurrence. */

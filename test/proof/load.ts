@@ -15,6 +15,8 @@ export interface LedgerEntry {
   readonly place: number;
   /** What the hooks of the proof make of it, in order; none = it is dropped. */
   readonly messages: readonly ExpectedMessage[];
+  /** Of 8–10 MiB. */
+  readonly isLarge?: boolean;
   /** Whether it has to arrive; `false` for what LATEST may leave out. */
   readonly required: boolean;
 }
@@ -133,6 +135,7 @@ export class Load implements Ledger {
         shardId,
         place,
         messages: messagesOf(key, data).map(({ key, data }) => ({ key, sha256: sha256(data) })),
+        isLarge,
         required,
       });
     });

@@ -11,6 +11,7 @@ import { kills } from "./kills.ts";
 import { latest } from "./latest.ts";
 import { memory } from "./memory.ts";
 import { FILTERED, MULTIPLIED } from "./made-messages.ts";
+import { onceChunks } from "./once-chunks.ts";
 import { onceSteal } from "./once-steal.ts";
 import type { Figures, ProofScope } from "./proof.ts";
 import { takeover } from "./takeover.ts";
@@ -38,6 +39,7 @@ const PROOFS: Readonly<Record<string, Proof>> = {
     kills(scope, { rounds: short ? 4 : 100, delivery: "effectively-once", made: FILTERED, pulsar: ONCE }),
   "once-many": (scope, short) =>
     kills(scope, { rounds: short ? 4 : 100, delivery: "effectively-once", made: MULTIPLIED, pulsar: ONCE }),
+  "once-chunks": (scope, short) => onceChunks(scope, { rounds: short ? 3 : 100 }),
   "once-steal": (scope, short) =>
     onceSteal(scope, short ? { rounds: 3, firstFreeze: 2 } : { rounds: 100, firstFreeze: 1 }),
   "broker-kills": (scope, short) => brokerKills(scope, { rounds: short ? 2 : 20, delivery: "at-least-once" }),

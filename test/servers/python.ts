@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { cacheFolder, pulsarBroker } from "./broker.ts";
+import type { MessageSummary } from "./topic-reader.ts";
 
 /** A message as the Python client gives it. It tells neither sequence ids nor whether an absent key was empty. */
 export interface PythonMessage {
@@ -36,6 +37,9 @@ export interface PythonMessage {
   /** Absent = a null value. Chunked messages are whole. */
   readonly data?: Buffer;
 }
+
+/** What big tests compare: as MessageSummary of topic-reader.ts, without sequence ids. */
+export type PythonSummary = Omit<MessageSummary, "sequenceId">;
 
 /** What to read. */
 export interface PythonReadOptions {
@@ -82,12 +86,45 @@ export async function readWithPython(
   topic: string,
   options: PythonReadOptions = {},
 ): Promise<PythonMessage[]> {
+  const messages = await ask(topic, options, false, (line) => {
+    const value = line as PythonMessage & { readonly data?: unknown };
+    return value.data === undefined ? value : { ...value, data: Buffer.from(String(value.data), "base64") };
+  });
+  return messages.sort((a, b) => a.partition - b.partition);
+}
+
+/** The same in short, for gigabytes of messages. */
+export async function summarizeWithPython(
+  topic: string,
+  options: PythonReadOptions = {},
+): Promise<PythonSummary[]> {
+  const messages = await ask(topic, options, true, (line) => {
+    const [partition, key, sequenceNumber, subSequenceNumber, bytes, sha256] = line as [
+      number,
+      string | null,
+      string | null,
+      string | null,
+      number,
+      string,
+    ];
+    return { partition, key, sequenceNumber, subSequenceNumber, bytes, sha256 };
+  });
+  return messages.sort((a, b) => a.partition - b.partition);
+}
+
+async function ask<T>(
+  topic: string,
+  options: PythonReadOptions,
+  summary: boolean,
+  parse: (line: unknown) => T,
+): Promise<T[]> {
   const parameters = {
     topic,
     serviceUrl: options.serviceUrl ?? (await pulsarBroker()).serviceUrl,
     count: options.count ?? 0,
     timeoutMs: options.timeoutMs ?? 10_000,
     subscriptionType: options.subscriptionType ?? "Exclusive",
+    summary,
     ...(options.token === undefined ? {} : { token: options.token }),
   };
   const child = spawn(await pythonWithPulsar(), [READER, JSON.stringify(parameters)], {
@@ -100,18 +137,17 @@ export async function readWithPython(
     child.once("close", () => resolve());
   });
   left.catch(() => {}); // awaited below, after the lines
-  const messages: PythonMessage[] = [];
+  const messages: T[] = [];
   let ended = false;
   for await (const line of createInterface({ input: child.stdout, crlfDelay: Infinity })) {
     const value = JSON.parse(line);
     if (value.error !== undefined) throw new Error(`python: ${topic}: ${value.error}\n${words}`);
     if (value.end === true) ended = true;
-    else if (value.data === undefined) messages.push(value);
-    else messages.push({ ...value, data: Buffer.from(value.data, "base64") });
+    else messages.push(parse(value));
   }
   await left;
   if (!ended) throw new Error(`python: ${topic}: ended too soon\n${words}`);
-  return messages.sort((a, b) => a.partition - b.partition);
+  return messages;
 }
 
 function python(): string {

@@ -1,12 +1,14 @@
 """What is in a topic, as the official Python client sees it: a second opinion beside TopicReader.java.
 
-Started by python.ts with one argument, a JSON object: serviceUrl, topic, token?, count, timeoutMs, subscriptionType.
-Prints one JSON object a line per message, data in Base64, each partition in its order, then {"end": true} or
-{"error": "..."}. A subscription of its own, from the earliest message, is made on every partition, so that chunked
+Started by python.ts with one argument, a JSON object: serviceUrl, topic, token?, count, timeoutMs, subscriptionType,
+summary. Prints one JSON object a line per message, data in Base64, each partition in its order, then {"end": true} or
+{"error": "..."}; for a summary one array: partition, key, Kinesis sequence number, subsequence number, payload length,
+SHA-256 of the payload. A subscription of its own, from the earliest message, is made on every partition, so that chunked
 messages and the kinds of subscription are judged as a consumer meets them; it is deleted at the end.
 """
 
 import base64
+import hashlib
 import json
 import os
 import sys
@@ -36,6 +38,20 @@ class Reading:
             OUT.write(line)
             self.seen += 1
             self.last_at = time.monotonic()
+
+
+def summarize(message, partition):
+    data = message.data()
+    properties = message.properties()
+    line = [
+        partition,
+        message.partition_key() or None,
+        properties.get("kinesis.sequence.number"),
+        properties.get("kinesis.subsequence.number"),
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+    ]
+    return json.dumps(line) + "\n"
 
 
 def describe(message, topic, partition):
@@ -91,7 +107,10 @@ def read_partition(client, topic, options, reading):
                     return
                 continue
             last = place(message.message_id())
-            reading.take(describe(message, topic, partition))
+            if options["summary"]:
+                reading.take(summarize(message, partition))
+            else:
+                reading.take(describe(message, topic, partition))
             consumer.acknowledge(message)
     finally:
         consumer.unsubscribe()
