@@ -140,7 +140,7 @@ export class BrokerSession {
       this.#readyAt = Infinity;
       const isFirst = this.#attempt++ === 0;
       const delay = isFirst && end.atOnce ? 0 : backoffDelay(backoff, this.#attempt, clock.random());
-      if (this.#trouble.isToTell(end.error, clock.monotonic(), isFirst)) {
+      if (this.#trouble.isToTell(end.error, clock.monotonic())) {
         events.reconnecting?.(this.#user.topic, end.error, delay);
       }
       if (delay > 0) await clock.sleep(delay, signal);

@@ -193,7 +193,7 @@ export class Topic implements SlotWaiter {
       if (typeof found === "number") return this.#resolved(found);
       if (!found.retryable) return this.#fail(found);
       const delay = backoffDelay(backoff, attempt, clock.random());
-      if (trouble.isToTell(found, clock.monotonic(), attempt === 1)) {
+      if (trouble.isToTell(found, clock.monotonic())) {
         events.reconnecting?.(this.name, found, delay);
       }
       await clock.sleep(delay, signal);

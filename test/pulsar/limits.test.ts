@@ -71,35 +71,94 @@ test("pulsar limits: batches become due one after the other, closed ones never",
   assert.equal(clock.sleeping, 0);
 });
 
-test("pulsar limits: topics beyond maxProducers are refused, the others go on", async (t) => {
+test("pulsar limits: at the bound the longest unused idle producer makes room, and comes back on demand", async (t) => {
   const broker = new ScriptedBroker();
+  const clock = new FakeClock();
+  const { sink } = openSink(t, broker.url, { transport: network(broker), clock, maxProducers: 2 });
+  const delivery = new RecordingDelivery();
+  for (const [ordinal, topic] of ["one", "two", "one", "three", "two"].entries()) {
+    sendTexts(sink, delivery, [topic], ordinal, topic);
+    await clock.advanceUntil(() => sink.pending === 0, 1000, 1);
+    await clock.advance(1);
+  }
+  assert.equal(delivery.acks.size, 5);
+  const opened = broker.got("PRODUCER").map(({ topic }) => topic.split("/").at(-1));
+  assert.deepEqual(opened, ["one", "two", "three", "two"], "two went before one, then one before three");
+  const producers = broker.got("PRODUCER").map(({ producerId }) => producerId);
+  const closed = broker.got("CLOSE_PRODUCER").map(({ producerId }) => producers.indexOf(producerId));
+  assert.deepEqual(closed, [1, 0]);
+});
+
+test("pulsar limits: while all producers are busy, messages wait in order for one of them", async (t) => {
+  const broker = new ScriptedBroker();
+  const clock = new FakeClock();
+  const receipts: (() => void)[] = [];
+  broker.script.SEND = (_, __, usual) => void receipts.push(usual);
+  const { sink } = openSink(t, broker.url, { transport: network(broker), clock, maxProducers: 2 });
+  const delivery = new RecordingDelivery();
+  ["a", "b", "c", "d"].forEach((topic, ordinal) => sendTexts(sink, delivery, [`${topic}0`], ordinal, topic));
+  sendTexts(sink, delivery, ["c1", "c2"], 4, "c");
+  await clock.advanceUntil(() => broker.texts.length === 2, 1000, 1);
+  assert.deepEqual(broker.texts, ["a0", "b0"]);
+  receipts[1]!(); // b: makes room for c
+  await clock.advanceUntil(() => broker.texts.length === 5, 1000, 1);
+  assert.deepEqual(broker.texts.slice(2), ["c0", "c1", "c2"]);
+  receipts[0]!(); // a: for d
+  await clock.advanceUntil(() => broker.texts.length === 6, 1000, 1);
+  assert.deepEqual(broker.texts.slice(5), ["d0"]);
+  for (const receipt of receipts.slice(2)) receipt();
+  await clock.advanceUntil(() => sink.pending === 0, 1000, 1);
+  assert.deepEqual(delivery.refusals, []);
+});
+
+test("pulsar limits: a topic for which there is no room in thirty seconds is refused with words, others go on", async (t) => {
+  const broker = new ScriptedBroker();
+  const clock = new FakeClock();
   broker.script.PARTITIONED_METADATA = ({ requestId, topic }, { reply }) =>
     reply("PARTITIONED_METADATA_RESPONSE", {
       requestId,
       response: 0,
       partitions: topic.endsWith("/many") ? 100 : 0,
     });
-  const { sink } = openSink(t, broker.url, { transport: network(broker), maxProducers: 3 });
+  let isHeld = true;
+  const receipts: (() => void)[] = [];
+  broker.script.SEND = (_, __, usual) => isHeld ? void receipts.push(usual) : usual();
+  const { sink } = openSink(t, broker.url, { transport: network(broker), clock, maxProducers: 3 });
   const delivery = new RecordingDelivery();
   sendTexts(sink, delivery, ["0"], 0, "one");
   for (const [ordinal, key] of ["key1", "key2", "key3", "key1"].entries()) {
     sink.reserve(1, NEVER);
     sink.send({ topic: "many", key, data: Buffer.from(key) }, delivery, 1 + ordinal);
   }
-  await until(() => sink.pending === 0, "receipts and a refusal");
-  assert.deepEqual([...delivery.acks.keys()].sort(), [0, 1, 2, 4]);
+  await clock.advanceUntil(() => broker.texts.length === 3, 1000, 1);
+  await clock.advance(28_000);
+  assert.deepEqual(delivery.refusals, []);
+  await clock.advance(2_100);
   assert.deepEqual(delivery.refusals.map(({ ordinal, error }) => [ordinal, error.code]), [[
     3,
     "TOO_MANY_TOPICS",
   ]]);
   assert.match(delivery.refusals[0]!.error.message, /pulsar\.maxProducers/);
+  isHeld = false;
+  for (const receipt of receipts) receipt();
   sendTexts(sink, delivery, ["a"], 5, "third");
-  sendTexts(sink, delivery, ["b"], 6, "fourth");
-  sendTexts(sink, delivery, ["c"], 7, "one");
-  await until(() => sink.pending === 0, "more of them");
-  assert.deepEqual(delivery.refusals.slice(1).map(({ ordinal }) => ordinal).sort(), [5, 6]);
-  const opened = broker.got("PRODUCER").map(({ topic }) => topic.replace("persistent://public/default/", ""));
-  assert.deepEqual(opened.sort(), ["many-partition-61", "many-partition-80", "one"]);
+  await clock.advanceUntil(() => sink.pending === 0, 10_000, 10);
+  assert.deepEqual([...delivery.acks.keys()].sort(), [0, 1, 2, 4, 5]);
+});
+
+test("pulsar limits: names without end leave nothing behind but the producers that are allowed", async (t) => {
+  const broker = new ScriptedBroker();
+  const { sink } = openSink(t, broker.url, {
+    transport: network(broker),
+    maxProducers: 4,
+    batchMaxDelayMs: 0,
+  });
+  const delivery = new RecordingDelivery();
+  for (let ordinal = 0; ordinal < 200; ordinal++) sendTexts(sink, delivery, ["x"], ordinal, `t${ordinal}`);
+  await until(() => sink.pending === 0, "all receipts");
+  assert.equal(delivery.acks.size, 200);
+  assert.deepEqual(delivery.refusals, []);
+  await until(() => broker.got("CLOSE_PRODUCER").length === 196, "the others are closed");
 });
 
 test("pulsar limits: unused producers are closed after ten minutes and opened again on demand", async (t) => {

@@ -219,14 +219,14 @@ export function testDriver(
     assert.ok(world.notes.reconnecting.length > 0, "it was said");
   });
 
-  test(`pulsar driver ${name}: what can be no topic, and more topics than allowed, are refused; others go on`, async (t) => {
+  test(`pulsar driver ${name}: what can be no topic is refused, topics beyond the bound may be; others go on`, async (t) => {
     const { sink, messages } = await open(t, { maxProducers: 2 });
     const topics = ["one", "http://no", "two", "three", "one"];
     const delivery = await sendAll(sink, topics.map((topic) => ({ topic, data: Buffer.from(topic) })));
-    assert.deepEqual(delivery.refusals.map(({ ordinal, error }) => [ordinal, error.code]), [
-      [1, "PULSAR_REFUSED"],
-      [3, "TOO_MANY_TOPICS"],
-    ]);
+    const refusals = delivery.refusals.map(({ ordinal, error }) => [ordinal, error.code]);
+    assert.deepEqual(refusals[0], [1, "PULSAR_REFUSED"]);
+    // A driver may close a topic that is idle instead.
+    assert.deepEqual(refusals.slice(1), delivery.acks.has(3) ? [] : [[3, "TOO_MANY_TOPICS"]]);
     assert.equal(messages("one").length, 2);
   });
 
