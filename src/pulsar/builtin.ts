@@ -56,6 +56,8 @@ export interface BuiltinSinkOptions {
    * refused (TOO_MANY_TOPICS). @default 1000
    */
   readonly maxProducers?: number | undefined;
+  /** Whether messages that are larger than the broker takes go in chunks; else they are refused. @default true */
+  readonly chunking?: boolean | undefined;
   /**
    * Full name of the topic for dead letters: its producers open beyond `maxProducers`, and its messages are chunked
    * whatever `chunking` says, for what went there because of either must not be refused there again. @default none
@@ -160,6 +162,8 @@ class BuiltinSink implements MessageSink {
       batchBuilder: options.batchBuilder ?? "default",
       proofs: new DeduplicationProofs(),
       hashingScheme: options.hashingScheme ?? "Murmur3_32Hash",
+      isChunked: (topic) =>
+        options.chunking !== false || topic.replace(/-partition-\d+$/, "") === options.deadLetterTopic,
       signal,
       lookup,
       finished: (count) => this.#finished(count),

@@ -9,6 +9,7 @@ import type { ClientIds } from "./ids.ts";
 import type { Lookup } from "./lookup.ts";
 import type { OnceHistory } from "./once-guard.ts";
 import type { SinkEvents } from "./sink.ts";
+import type { Codec } from "./wire/codec.ts";
 import type { BufferSource } from "./wire/entry.ts";
 
 /** What a producer under effectively once is, beside its topic. */
@@ -27,10 +28,16 @@ export interface ProducerContext {
   readonly backoff: Backoff;
   readonly batchMaxMessages: number;
   readonly batchMaxBytes: number;
+  /** Compresses entries. */
+  readonly codec: Codec | undefined;
+  /** Whether messages that are larger than a broker takes go to this concrete topic in chunks. */
+  chunks(topic: string): boolean;
   /** For producers without {@link OnceProducer}. */
   readonly batchBuilder: BatchBuilder;
   /** What is known about deduplication, for producers with it. */
   readonly proofs: DeduplicationProofs;
+  /** Whether messages of a concrete topic that are larger than its broker takes go in chunks. */
+  isChunked(topic: string): boolean;
   /** Aborted when the sink closes. */
   readonly signal: AbortSignal;
   /** Lookups at a service URL; the configured one when none is given. */

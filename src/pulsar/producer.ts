@@ -257,7 +257,7 @@ export class Producer implements SessionUser, Batching {
     return {
       header: this.#header(),
       maxMessageSize,
-      chunking: false,
+      chunking: this.#context.isChunked(this.topic),
       lastSequenceId: this.#once?.lastSequenceId ?? -1,
     };
   }
