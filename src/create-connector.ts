@@ -1,6 +1,7 @@
 // From a configuration to a running connector: the one place that knows all rooms. The command line program and
 // people who embed the connector use the same function.
 
+import { dirname, resolve } from "node:path";
 import pkg from "../package.json" with { type: "json" };
 import {
   assumeRole,
@@ -31,6 +32,7 @@ import { MetricsRegistry } from "./metrics/registry.ts";
 import { Connector } from "./pipeline/connector.ts";
 import type { ConnectorOptions, ConnectorParts, InitialPosition } from "./pipeline/parts.ts";
 import type { OnceSettings } from "./pipeline/shard-generation.ts";
+import type { PulsarClientModule } from "./pulsar/native/api.ts";
 import { environment, runtimeName, systemClock } from "./runtime.ts";
 
 /** What an embedding program may add to a configuration. */
@@ -161,19 +163,38 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       });
     },
     async openSink(events) {
-      const { createBuiltinSink } = await import("./pulsar/builtin.ts");
       const { openSecurity } = await import("./pulsar/security.ts");
-      return createBuiltinSink({
+      const sinkOptions = {
         ...config.pulsar,
         ...await openSecurity(config.pulsar, { clock, log, env: options.env ?? environment(), importScript }),
         deadLetterTopic: config.deadLetter?.topic,
-        clientVersion: `kinesis-pulsar/${pkg.version}`,
         events,
         clock,
         log,
+      };
+      if (config.pulsar.driver === "pulsar-client") {
+        const { createNativeSink } = await import("./pulsar/native/sink.ts");
+        return await createNativeSink(await officialClient(config, options), sinkOptions);
+      }
+      const { createBuiltinSink } = await import("./pulsar/builtin.ts");
+      const { loadCodec } = await import("./pulsar/codecs/load.ts");
+      return createBuiltinSink({
+        ...sinkOptions,
+        codec: await loadCodec(config.pulsar.compression),
+        clientVersion: `kinesis-pulsar/${pkg.version}`,
       });
     },
   };
+}
+
+/** The npm package `pulsar-client`: of the present folder's project, or of the configuration file's. */
+async function officialClient(
+  { source }: Config,
+  { env = environment() }: CreateConnectorOptions,
+): Promise<PulsarClientModule> {
+  const { loadPulsarClient } = await import("./pulsar/native/load.ts");
+  const folders = source === undefined ? [resolve()] : [resolve(), dirname(resolve(source))];
+  return loadPulsarClient({ packageFolder: env["PULSAR_CLIENT_DIR"] || undefined, folders });
 }
 
 /** What is wrong with the files and variables of `pulsar.auth` and `pulsar.tls`, as far as it shows without a broker. */

@@ -23,8 +23,6 @@ export function listNotYet(config: Config): string[] {
     lines.push(`${place === "" ? "" : `${place}: `}${key}${what}: not yet in this version`);
   };
   if (pulsar.compression !== "none") refuse("pulsar.compression", ` = "${pulsar.compression}"`);
-  if (pulsar.delivery !== "at-least-once") refuse("pulsar.delivery", ` = "${pulsar.delivery}"`);
-  if (pulsar.driver !== "builtin") refuse("pulsar.driver", ` = "${pulsar.driver}"`);
   if (config.http !== undefined) refuse("http", "");
   if ("metrics.cloudwatch" in given && metrics.cloudwatch !== "none") {
     refuse("metrics.cloudwatch", ` = "${metrics.cloudwatch}"`);

@@ -2,6 +2,7 @@
 
 import { checkSecurity } from "./auth-rules.ts";
 import type { CheckedSettings } from "./check.ts";
+import { checkDriver } from "./driver-rules.ts";
 import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
 import { fullTopicName } from "./names.ts";
@@ -28,6 +29,7 @@ export function resolvePulsar(checked: CheckedSettings, findings: Findings): Con
   checkSecurity(pulsar, findings);
   checkUrl(pulsar, findings);
   checkDelivery(checked.settings, topic, findings);
+  checkDriver(pulsar, findings);
   const { source } = findings;
   return {
     ...pulsar,
@@ -96,12 +98,6 @@ function checkDelivery(settings: Settings, topic: string | undefined, findings: 
     findings.problem(
       path,
       ' = "effectively-once" cannot work with leases.store = "memory": what was sent before a crash would be forgotten',
-    );
-  }
-  if (settings.pulsar.driver === "pulsar-client") {
-    findings.problem(
-      path,
-      ' = "effectively-once" cannot work with pulsar.driver = "pulsar-client", which is at-least-once only; use "builtin"',
     );
   }
   if (topic?.startsWith("non-persistent:")) {

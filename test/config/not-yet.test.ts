@@ -9,8 +9,6 @@ const pulsar = (extra: Record<string, unknown>) => ({ ...small, pulsar: { ...sma
 test("config not yet: each option of later versions is refused by name", () => {
   const options: [Record<string, unknown>, string][] = [
     [pulsar({ compression: "zstd" }), 'pulsar.compression = "zstd"'],
-    [pulsar({ delivery: "effectively-once" }), 'pulsar.delivery = "effectively-once"'],
-    [pulsar({ driver: "pulsar-client" }), 'pulsar.driver = "pulsar-client"'],
     [{ ...small, http: {} }, "http"],
     [{ ...small, metrics: { cloudwatch: "summary" } }, 'metrics.cloudwatch = "summary"'],
     [{ ...small, metrics: { cloudwatch: "detailed" } }, 'metrics.cloudwatch = "detailed"'],
@@ -34,23 +32,30 @@ test("config not yet: each option of later versions is refused by name", () => {
 
 test("config not yet: what this version does is not refused", () => {
   const input = {
-    ...pulsar({ chunking: true, hashingScheme: "JavaStringHash", eventTime: "none", compression: "none" }),
+    ...pulsar({
+      delivery: "effectively-once",
+      chunking: true,
+      hashingScheme: "JavaStringHash",
+      eventTime: "none",
+      compression: "none",
+    }),
     useEnhancedFanOut: true,
-    leases: { store: "memory" },
     metrics: { cloudwatch: "none" },
     kinesis: { consumerName: "me", http2: false },
     hooks: [{ path: "./a.mts", onError: "skip" }, { path: "./b.mts", onError: "dead-letter" }],
     deadLetter: { topic: "d" },
   };
   assert.deepEqual(listNotYet(parse(input)), []);
+  assert.deepEqual(listNotYet(parse({ ...small, leases: { store: "memory" } })), []);
   assert.deepEqual(listNotYet(parse(small)), []);
+  assert.deepEqual(listNotYet(parse(pulsar({ driver: "pulsar-client" }))), []);
 });
 
 test("config not yet: all of it at once, with line and column", async (t) => {
   const path = await write(
     t,
     "c.toml",
-    'awsKinesisStreamName = "s"\nawsRegion = "eu-west-1"\n[pulsar]\nserviceUrl = "pulsar://h"\ndriver = "pulsar-client"\ntopic = "t"\n' +
+    'awsKinesisStreamName = "s"\nawsRegion = "eu-west-1"\n[pulsar]\nserviceUrl = "pulsar://h"\ntopic = "t"\n' +
       '[http]\nport = 8080\n[leases]\nstore = "file"\n',
   );
   const config = await loadConfigFile(path, {});
@@ -61,10 +66,9 @@ test("config not yet: all of it at once, with line and column", async (t) => {
     assert.ok(error instanceof ConnectorError);
     assert.equal(error.code, "NOT_YET");
     assert.deepEqual(error.message.replaceAll(path, "file").split("\n"), [
-      "3 options that are not in this version yet in the configuration:",
-      '  file:5:1: pulsar.driver = "pulsar-client": not yet in this version',
-      "  file:7:2: http: not yet in this version",
-      '  file:10:1: leases.store = "file": not yet in this version',
+      "2 options that are not in this version yet in the configuration:",
+      "  file:6:2: http: not yet in this version",
+      '  file:9:1: leases.store = "file": not yet in this version',
     ]);
   }
 });

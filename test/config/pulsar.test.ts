@@ -132,6 +132,21 @@ test("config pulsar: tls needs an encrypted URL, and certificate and key togethe
   );
 });
 
+test("config pulsar: what the driver pulsar-client cannot do is refused by name", () => {
+  const native = (extra: Record<string, unknown>) => pulsar({ driver: "pulsar-client", ...extra });
+  assert.equal(parse(native({ hashingScheme: "Murmur3_32Hash" })).pulsar.driver, "pulsar-client");
+  const cases: [Record<string, unknown>, string][] = [
+    [{ delivery: "effectively-once" }, 'pulsar.delivery = "effectively-once"'],
+    [{ hashingScheme: "JavaStringHash" }, 'pulsar.hashingScheme = "JavaStringHash"'],
+    [{ serviceUrl: "pulsar://[::1]:6650" }, "pulsar.serviceUrl with an IPv6 address"],
+  ];
+  for (const [extra, what] of cases) {
+    const [line] = problems(native(extra));
+    assert.ok(line!.startsWith(`${what} cannot work with pulsar.driver = "pulsar-client"`), line);
+    assert.match(line!, /or use pulsar\.driver = "builtin"$/);
+  }
+});
+
 test("config pulsar: effectively-once is refused with the memory store, pulsar-client and non-persistent topics", () => {
   const once = { delivery: "effectively-once" };
   assert.equal(parse(pulsar(once)).pulsar.delivery, "effectively-once");

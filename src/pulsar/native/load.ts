@@ -35,7 +35,7 @@ export function loadPulsarClient({ packageFolder, folders }: LoadOptions): Pulsa
     const reason = messageOf(error).split("\n", 1)[0]!;
     throw invalid(
       `the package is at ${path} but does not load (${reason}): it needs its prebuilt add-on, which "npm install ` +
-        `${NAME}" fetches where scripts may run (npm rebuild ${NAME}; with Deno: nodeModulesDir and --allow-ffi); or ` +
+        `${NAME}" fetches where scripts may run (npm rebuild ${NAME}; under deno: nodeModulesDir and --allow-ffi); or ` +
         "leave pulsar.driver out to use the builtin producer",
       error,
     );

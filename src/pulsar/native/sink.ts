@@ -86,6 +86,10 @@ class NativeSink implements MessageSink {
         const chunking = options.chunking !== false || topic === options.deadLetterTopic;
         return client.createProducer(producerConfig(topic, options, isLone, chunking));
       },
+      notAuthenticated: (error) => {
+        options.auth?.refused?.();
+        this.#fatal(error);
+      },
       finished: (count) => {
         this.#pending -= count;
         this.#permits.release(count);
@@ -139,6 +143,7 @@ class NativeSink implements MessageSink {
   }
 
   async close(): Promise<void> {
+    this.#options.auth?.close?.();
     this.#closing.abort(new ConnectorError("the Pulsar sink is closed", { code: "PULSAR_UNREACHABLE" }));
     this.#permits.close();
     const goodbye = new AbortController();

@@ -20,6 +20,8 @@ export interface NativeTopicContext {
   readonly signal: AbortSignal;
   /** @param isLone for messages one by one, in chunks where they are too large for a broker */
   createProducer(topic: string, isLone: boolean): Promise<NativeProducer>;
+  /** Nobody may publish anything: the credentials were not accepted. */
+  notAuthenticated(error: ConnectorError): void;
   /** So many messages are not pending any more. */
   finished(count: number): void;
 }
@@ -257,7 +259,7 @@ export class NativeTopic {
     } catch (error) {
       if (this.#producers.get(isLone) === created) this.#producers.delete(isLone);
       const failure = nativeFailure(error, this.name);
-      if (failure.result === "AuthenticationError") this.#context.events.fatal(failure.error);
+      if (failure.result === "AuthenticationError") this.#context.notAuthenticated(failure.error);
       throw failure.error;
     }
   }
