@@ -95,6 +95,8 @@ export class Connection {
   #transport: Transport | undefined;
   /** While CONNECT has no answer. */
   #handshake: Handshake | undefined;
+  /** Hands were shaken: its owner knows it. */
+  #isOpen = false;
   #closedBy: ConnectorError | undefined;
   /** Largest message this broker takes. */
   maxMessageSize: number = DEFAULT_MAX_MESSAGE_SIZE;
@@ -186,8 +188,8 @@ export class Connection {
     this.#requests.fail(error);
     const producers = [...this.#producers.values()];
     this.#producers.clear();
-    if (this.#handshake !== undefined) this.#handshake.reject(error);
-    else this.#options.onClosed(error);
+    this.#handshake?.reject(error);
+    if (this.#isOpen) this.#options.onClosed(error);
     for (const producer of producers) producer.connectionLost(error);
   }
 
@@ -212,6 +214,7 @@ export class Connection {
         this.#handshake = { authData, resolve, reject };
         opening.addEventListener("abort", () => reject(opening.reason), { once: true });
         opening.throwIfAborted();
+        if (this.#closedBy !== undefined) throw this.#closedBy; // behind the TLS handshake, without a certificate of ours
         this.send("CONNECT", {
           clientVersion: this.#options.clientVersion,
           protocolVersion: PROTOCOL_VERSION,
@@ -223,6 +226,7 @@ export class Connection {
       });
       this.#handshake = undefined;
       if (this.#closedBy !== undefined) throw this.#closedBy; // right behind CONNECTED
+      this.#isOpen = true;
       this.#keepalive.start();
     } catch (cause) {
       this.#handshake = undefined;
@@ -236,7 +240,7 @@ export class Connection {
 
   #lost(reason: Error): ConnectorError {
     const { address, isProven } = this.#options;
-    if (this.#handshake === undefined) return unreachable(address, reason, "lost");
+    if (this.#isOpen) return unreachable(address, reason, "lost");
     return connectFailure(reason, { address, phase: "handshake", isProven });
   }
 

@@ -3,7 +3,9 @@
 
 import type { TestContext } from "node:test";
 import { Buffer } from "node:buffer";
-import { createServer } from "node:net";
+import { readFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { setImmediate } from "node:timers";
 import type { TransportEvents, TransportFactory } from "../../src/pulsar/transport.ts";
 import { addressText } from "../../src/pulsar/service-url.ts";
@@ -11,6 +13,7 @@ import type { Command, CommandFields, CommandName, CommandOf } from "../../src/p
 import { decodeCommand, decodePayload, encodeCommand } from "../../src/pulsar/wire/frames.ts";
 import { decodeMetadata, type ReadMessage, readMessages } from "../../src/pulsar/wire/metadata.ts";
 import { FrameSplitter } from "../../src/pulsar/wire/splitter.ts";
+import type { CertificateFiles } from "../servers/certificates.ts";
 
 /** A client's connection, from the broker's side. */
 export interface BrokerConnection {
@@ -42,6 +45,8 @@ export class ScriptedBroker {
   readonly connections: BrokerConnection[] = [];
   readonly commands: { readonly connection: number; readonly command: Command }[] = [];
   readonly sends: ReceivedSend[] = [];
+  /** What encrypted clients gave as the server's name (SNI). */
+  readonly serverNames: (string | undefined)[] = [];
   readonly url: string;
   maxMessageSize = 5 * 1024 * 1024;
   /** Refuses connections, as a port where nobody listens. */
@@ -157,7 +162,9 @@ export class ScriptedBroker {
         return reply("LOOKUP_RESPONSE", {
           requestId: command.requestId,
           response: 1,
-          brokerServiceUrl: this.url,
+          ...this.url.startsWith("pulsar+ssl:")
+            ? { brokerServiceUrlTls: this.url }
+            : { brokerServiceUrl: this.url },
         });
       case "PRODUCER": {
         const producerName = command.producerName ?? `scripted-${this.#names++}`;
@@ -185,11 +192,17 @@ export function network(...brokers: readonly ScriptedBroker[]): TransportFactory
   };
 }
 
-/** A broker on a port of 127.0.0.1. */
-export async function listeningBroker(t: TestContext): Promise<ScriptedBroker> {
+/** How a broker on a port is encrypted. */
+export interface ListeningTls extends CertificateFiles {
+  /** Clients must show a certificate of this authority. @default they need none */
+  readonly clientCaFile?: string;
+}
+
+/** A broker on a port of 127.0.0.1, at `localhost` when it is encrypted. */
+export async function listeningBroker(t: TestContext, tls?: ListeningTls): Promise<ScriptedBroker> {
   let broker: ScriptedBroker | undefined;
   const sockets = new Set<{ destroy(): void }>();
-  const server = createServer((socket) => {
+  const accept = (socket: Socket): void => {
     sockets.add(socket);
     const { receive } = broker!.accept((bytes) => socket.write(bytes), () => socket.destroy(), (isOn) => {
       if (isOn) socket.resume();
@@ -198,7 +211,12 @@ export async function listeningBroker(t: TestContext): Promise<ScriptedBroker> {
     socket.on("data", (chunk) => receive(chunk as Uint8Array));
     socket.on("error", () => {}); // clients of tests break off on purpose
     socket.on("close", () => sockets.delete(socket));
+  };
+  const server = tls === undefined ? createServer(accept) : createTlsServer(tlsOptions(tls), (socket) => {
+    broker!.serverNames.push(socket.servername || undefined);
+    accept(socket);
   });
+  server.on("tlsClientError", () => {});
   t.after(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
@@ -206,5 +224,14 @@ export async function listeningBroker(t: TestContext): Promise<ScriptedBroker> {
   const port = await new Promise<number>((resolve) => {
     server.listen(0, "127.0.0.1", () => resolve((server.address() as { port: number }).port));
   });
-  return broker = new ScriptedBroker(`pulsar://127.0.0.1:${port}`);
+  return broker = new ScriptedBroker(
+    tls === undefined ? `pulsar://127.0.0.1:${port}` : `pulsar+ssl://localhost:${port}`,
+  );
+}
+
+function tlsOptions({ certFile, keyFile, clientCaFile }: ListeningTls): TlsOptions {
+  const client = clientCaFile === undefined
+    ? {}
+    : { ca: readFileSync(clientCaFile), requestCert: true, rejectUnauthorized: true };
+  return { cert: readFileSync(certFile), key: readFileSync(keyFile), ...client };
 }
