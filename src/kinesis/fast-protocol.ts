@@ -1,10 +1,9 @@
 // The SDK's JSON protocol with a short cut: answers of GetRecords become our records in one step. Everything else,
 // errors above all, is read by the SDK. Every answer's date is noted on the way.
 
-import { Buffer } from "node:buffer";
 import type { Readable } from "node:stream";
 import { AwsJson1_1Protocol } from "@aws-sdk/core/protocols";
-import { decodePage, type GetRecordsPage } from "./decode.ts";
+import { type GetRecordsPage, PageDecoder } from "./decode.ts";
 
 type Settings = ConstructorParameters<typeof AwsJson1_1Protocol>[0];
 type Deserialize = AwsJson1_1Protocol["deserializeResponse"];
@@ -26,7 +25,7 @@ export function fastKinesisProtocol(
       if (operation.name !== "GetRecords" || response.statusCode >= 300) {
         return await super.deserializeResponse<Output>(operation, context, response);
       }
-      const page = decodePage(await collect(response.body));
+      const page = await decodeBody(response.body);
       const output: FastOutput & Awaited<ReturnType<Deserialize>> = {
         page,
         $metadata: this.deserializeMetadata(response),
@@ -36,17 +35,31 @@ export function fastKinesisProtocol(
   };
 }
 
-/** All bytes of a body. */
-export function collect(body: Readable): Promise<Buffer> {
+/** Decodes a body as it arrives: it may be 14 MB, and many may arrive at once. */
+function decodeBody(body: Readable): Promise<GetRecordsPage> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    body.on("data", (chunk: Buffer) => chunks.push(chunk));
-    body.once("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
-    body.once("error", reject);
+    const decoder = new PageDecoder();
+    const fail = (error: unknown): void => {
+      decoder.close();
+      reject(error);
+      body.destroy();
+    };
+    body.on("data", (chunk: Uint8Array) => {
+      try {
+        decoder.push(chunk);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    body.once("end", () => {
+      try {
+        resolve(decoder.end());
+      } catch (error) {
+        fail(error);
+      }
+    });
+    body.on("error", fail);
     // Some runtimes end a broken connection without an error.
-    body.once(
-      "close",
-      () => reject(Object.assign(new Error("the answer broke off"), { code: "ECONNRESET" })),
-    );
+    body.once("close", () => fail(Object.assign(new Error("the answer broke off"), { code: "ECONNRESET" })));
   });
 }

@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { GetRecordsCommand, type GetRecordsOutput } from "@aws-sdk/client-kinesis";
 import fc from "fast-check";
-import { decodePage, type GetRecordsPage } from "../../src/kinesis/decode.ts";
+import { decodePage, type GetRecordsPage, PageDecoder } from "../../src/kinesis/decode.ts";
 import { type Answer, apiOn, sdkOn } from "./transport.ts";
 
 const signal = new AbortController().signal;
@@ -125,4 +125,113 @@ test("kinesis decode: what is no JSON is an error, not an empty page", () => {
     name: "SyntaxError",
     message: "the answer of 29 bytes is no complete JSON",
   });
+});
+
+/** JSON as another server might write it: blanks anywhere, characters escaped that need not be, any order. */
+function writeOddly(value: unknown, odd: () => number): string {
+  const blank = () => " \n\t\r".slice(0, Math.max(0, odd() - 3));
+  const escaped = (text: string) =>
+    Array.from(JSON.stringify(text).slice(1, -1).matchAll(/\\u....|\\.|[^]/gu), ([part]) => {
+      if (part[0] === "\\" || odd() > 1) return part;
+      if (part === "/") return "\\/";
+      return part.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
+    }).join("");
+  const write = (one: unknown): string => {
+    if (typeof one === "string") return `"${escaped(one)}"`;
+    if (Array.isArray(one)) return `[${one.map((item) => blank() + write(item) + blank()).join(",")}]`;
+    if (one === null || typeof one !== "object") return JSON.stringify(one);
+    const members = Object.entries(one).sort(() => odd() - 4);
+    return `{${
+      members.map(([name, item]) => `${blank()}${write(name)}${blank()}:${blank()}${write(item)}`)
+    }}`;
+  };
+  return blank() + write(value) + blank();
+}
+
+test("kinesis decode: blanks, escapes, orders and members nobody asked for change nothing", () => {
+  const unknown = fc.jsonValue({ maxDepth: 3 });
+  const odd = fc.infiniteStream(fc.integer({ min: 0, max: 8 }));
+  fc.assert(fc.property(page, unknown, odd, (wire, extra, choices) => {
+    const withExtra = {
+      ...wire,
+      Extra: extra,
+      Records: wire.Records.map((one) => ({ ...one, Extra: extra })),
+    };
+    const text = writeOddly(withExtra, () => choices.next().value);
+    assert.deepEqual(JSON.parse(text), JSON.parse(JSON.stringify(withExtra)));
+    assert.deepEqual(decodePage(Buffer.from(text)), decodePage(Buffer.from(JSON.stringify(wire))));
+  }));
+});
+
+test("kinesis decode: an answer may be cut anywhere, and nothing is said before its end", () => {
+  const wire = {
+    MillisBehindLatest: 12,
+    Records: [
+      {
+        Data: "aGFsbG8=",
+        PartitionKey: 'ä"\\\u2028',
+        SequenceNumber: "1",
+        ApproximateArrivalTimestamp: 1.5e9,
+      },
+      { Data: "", PartitionKey: "k", SequenceNumber: "2", EncryptionType: "KMS", Extra: [{ "]}": null }] },
+    ],
+    NextShardIterator: "next",
+  };
+  const body = Buffer.from(JSON.stringify(wire, undefined, 1));
+  const whole = decodePage(body);
+  assert.equal(whole.records[0]!.data.toString(), "hallo");
+  assert.equal(whole.records[1]!.encryptionType, "KMS");
+  for (let cut = 0; cut < body.length; cut++) {
+    const decoder = new PageDecoder();
+    decoder.push(body.subarray(0, cut));
+    decoder.push(body.subarray(cut));
+    assert.deepEqual(decoder.end(), whole, `cut at ${cut}`);
+    assert.throws(() => decodePage(body.subarray(0, cut)), SyntaxError, `nothing after ${cut}`);
+  }
+});
+
+test("kinesis decode: records of every size between a byte and megabytes, in small chunks", () => {
+  const sizes = [0, 1, 2, 3, 8191, 8192, 8193, 18_432, 65_536, 100_000, 300_001, 1_000_000, 5, 6];
+  const data = sizes.map((size) => Buffer.alloc(size, `${size}-`));
+  const body = Buffer.from(JSON.stringify({
+    Records: data.map((one, index) => ({
+      Data: one.toString("base64"),
+      PartitionKey: "k",
+      SequenceNumber: `${index}`,
+    })),
+  }));
+  const decoder = new PageDecoder();
+  for (let at = 0; at < body.length; at += 1447) decoder.push(body.subarray(at, at + 1447));
+  const { records } = decoder.end();
+  assert.equal(records.length, sizes.length);
+  records.forEach((one, index) => assert.ok(data[index]!.equals(one.data), `${sizes[index]}`));
+});
+
+test("kinesis decode: what is nearly JSON is refused", () => {
+  const record = '{"Data":"QUJD","PartitionKey":"k","SequenceNumber":"1"}';
+  for (
+    const text of [
+      "",
+      "null",
+      "[]",
+      '"x"',
+      "{",
+      "{}}",
+      "{} x",
+      '{"Records":[}',
+      '{"Records":[1]}',
+      `{"Records":[${record},]}`,
+      `{"Records":[${record} ${record}]}`,
+      `{"Records":[${record}]]}`,
+      `{"Records":[${record}],}`,
+      '{"Records":[{"Data":"QU\nJD"}]}',
+      '{"Records":[{"PartitionKey":"a\tb"}]}',
+      '{"Records":[{"PartitionKey":7}]}',
+      '{"MillisBehindLatest":1.2.3}',
+      '{"MillisBehindLatest":"x}',
+      "{MillisBehindLatest:1}",
+    ]
+  ) {
+    assert.throws(() => decodePage(Buffer.from(text)), SyntaxError, text);
+  }
 });
