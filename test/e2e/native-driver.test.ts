@@ -39,6 +39,7 @@ test("e2e native driver: records arrive through the package that PULSAR_CLIENT_D
   t.after(() => delete (globalThis as Record<string, unknown>)[slot]);
   const folder = await mkdtemp(join(tmpdir(), "kinesis-pulsar-native-"));
   t.after(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, "package.json"), '{ "type": "commonjs" }'); // Deno asks for it outside of node_modules
   await writeFile(join(folder, "index.js"), `module.exports = globalThis[${JSON.stringify(slot)}];`);
   kinesis.putRecords(
     streamName,
