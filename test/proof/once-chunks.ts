@@ -20,7 +20,10 @@ import { copyRest, killHard, leaseRows, nextCheckpoint, remains } from "./worker
 /** 1 % of records are large: about two thirds of a MiB per second and shard. */
 const RECORDS_PER_SECOND = 60;
 const ONE_LARGE_OF = 100;
+const MIB = 1024 * 1024;
 const VALID_SHARE = 0.8;
+/** Records of that size keep the servers, which run in this process, from answering for a while. */
+const FAILOVER_MS = 4000;
 const WAIT_FOR_CHUNKS_MS = 60_000;
 
 /** Kills so many workers in the middle of a chunked message. Throws unless each record is there once, in order. */
@@ -29,7 +32,7 @@ export async function onceChunks(
   { rounds }: { readonly rounds: number },
 ): Promise<Figures> {
   const { serviceUrl } = await pulsarBroker();
-  const road = await layRoad(scope, { shards: 4, runtime: scope.runtime });
+  const road = await layRoad(scope, { shards: 4, runtime: scope.runtime, maxRecordBytes: 10 * MIB });
   const topic = await partitionedTopic(3, "effectively-once");
   const pulsar = await startCuttingProxy(scope, serviceUrl);
   const rows = await leaseRows(scope, road);
@@ -37,6 +40,7 @@ export async function onceChunks(
     serviceUrl: pulsar.serviceUrl,
     pulsar: { topic, delivery: "effectively-once", compression: "lz4" },
     checkpointInterval: 300,
+    failoverTimeMs: FAILOVER_MS,
   });
   const load = new Load({
     kinesis: road.kinesis,
@@ -81,7 +85,10 @@ async function killAtChunk(worker: CliProcess, pulsar: CuttingProxy): Promise<st
   let skip = randomInt(2); // of messages in chunks
   let timer: ReturnType<typeof setTimeout> | undefined;
   const cut = new Promise<string>((resolve, reject) => {
-    timer = setTimeout(() => reject(new Error("no chunk came in time")), WAIT_FOR_CHUNKS_MS);
+    timer = setTimeout(
+      () => reject(new Error(`no chunk came in time:\n${worker.stderr.slice(-4000)}`)),
+      WAIT_FOR_CHUNKS_MS,
+    );
     pulsar.cut = (frame) => {
       const chunk = chunkOf(frame);
       if (chunk === undefined) return undefined;

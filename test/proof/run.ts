@@ -47,7 +47,7 @@ const PROOFS: Readonly<Record<string, Proof>> = {
 };
 
 /** The longest that one proof may take. */
-const TIMEOUT_MS = 15 * 60_000;
+const TIMEOUT_MS = 30 * 60_000;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
