@@ -29,7 +29,7 @@ export class Broker {
   /** Set when the port is known. */
   url = "";
   readonly maxMessageSize: number;
-  readonly deduplication: boolean;
+  #deduplication: boolean;
   readonly faults = new BrokerFaults();
   readonly topics = new Map<string, Topic>();
   readonly #settings: BrokerSettings;
@@ -42,7 +42,17 @@ export class Broker {
   constructor(settings: BrokerSettings) {
     this.#settings = settings;
     this.maxMessageSize = settings.maxMessageSize;
-    this.deduplication = settings.deduplication;
+    this.#deduplication = settings.deduplication;
+  }
+
+  get deduplication(): boolean {
+    return this.#deduplication;
+  }
+
+  /** As on brokers, what was remembered is forgotten when it is switched off. */
+  setDeduplication(isOn: boolean): void {
+    this.#deduplication = isOn;
+    if (!isOn) for (const topic of this.topics.values()) topic.lastSequenceIds.clear();
   }
 
   /** How many partitions a topic has, 0 for a plain one. */

@@ -194,6 +194,11 @@ export class LocalBroker {
     for (const connection of this.#connections) connection.resumeReading();
   }
 
+  /** Switches deduplication on or off; connected producers notice at their next opening. */
+  setDeduplication(isOn: boolean): void {
+    this.#broker.setDeduplication(isOn);
+  }
+
   /** Closes a topic's producers, as when a broker hands the topic to another one; `to` is its service URL. */
   unload(topic: string, to?: string): void {
     for (const one of this.#broker.usedTopics(topic)) {
