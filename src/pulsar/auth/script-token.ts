@@ -82,8 +82,8 @@ function exported(module: unknown): (() => unknown) | string | unknown {
   return (value as { default?: unknown } | undefined)?.default ?? value;
 }
 
-// Errors of fetch have the network's one as their cause.
+// fetch throws a TypeError, on Node with the network's error as its cause, on Deno with words only.
 function isTransient(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return [error, cause].some((one) => awsFailure(one) === "unavailable");
+  if (error instanceof TypeError && /^(fetch failed|error sending request)/.test(error.message)) return true;
+  return awsFailure(error) === "unavailable"; // the codes of any network failure
 }
