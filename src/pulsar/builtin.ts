@@ -23,6 +23,7 @@ import type { TlsOptions } from "./tls-files.ts";
 import { pulsarTransport } from "./tls-transport.ts";
 import type { TransportFactory } from "./transport.ts";
 import { BufferPool } from "./wire/buffer-pool.ts";
+import type { Codec } from "./wire/codec.ts";
 
 /** Options of {@link createBuiltinSink}. Times in milliseconds, sizes in bytes. */
 export interface BuiltinSinkOptions {
@@ -56,6 +57,8 @@ export interface BuiltinSinkOptions {
    * refused (TOO_MANY_TOPICS). @default 1000
    */
   readonly maxProducers?: number | undefined;
+  /** Compresses entries that get smaller by it: see loadCodec() in codecs/load.ts. @default none */
+  readonly codec?: Codec | undefined;
   /** Whether messages that are larger than the broker takes go in chunks; else they are refused. @default true */
   readonly chunking?: boolean | undefined;
   /**
@@ -163,7 +166,9 @@ class BuiltinSink implements MessageSink {
       proofs: new DeduplicationProofs(),
       hashingScheme: options.hashingScheme ?? "Murmur3_32Hash",
       isChunked: (topic) =>
-        options.chunking !== false || topic.replace(/-partition-\d+$/, "") === options.deadLetterTopic,
+        topic.startsWith("persistent://") &&
+        (options.chunking !== false || topic.replace(/-partition-\d+$/, "") === options.deadLetterTopic),
+      codec: options.codec,
       signal,
       lookup,
       finished: (count) => this.#finished(count),

@@ -117,10 +117,15 @@ export function noSuchListener(
 }
 
 /** A message that this broker does not take. */
-export function messageTooLarge(topic: string, size: number, max: number): ConnectorError {
+export function messageTooLarge(topic: string, size: number, max: number, isChunked = false): ConnectorError {
+  const why = isChunked
+    ? "and its keys and properties leave no room for chunks"
+    : topic.startsWith("non-persistent:")
+    ? "and topics that are not persistent take no chunks"
+    : "and pulsar.chunking is off";
   return new ConnectorError(
     `a message of ${size} bytes (metadata included) for topic ${topic} is larger than the broker's limit of ` +
-      `${max}: raise maxMessageSize in the broker's configuration, or make the message smaller in a hook`,
+      `${max}, ${why}: raise maxMessageSize in the broker's configuration, or make the message smaller in a hook`,
     { code: "MESSAGE_TOO_LARGE", where: { topic } },
   );
 }

@@ -30,8 +30,6 @@ export interface ProducerContext {
   readonly batchMaxBytes: number;
   /** Compresses entries. */
   readonly codec: Codec | undefined;
-  /** Whether messages that are larger than a broker takes go to this concrete topic in chunks. */
-  chunks(topic: string): boolean;
   /** For producers without {@link OnceProducer}. */
   readonly batchBuilder: BatchBuilder;
   /** What is known about deduplication, for producers with it. */

@@ -38,6 +38,10 @@ export class Producer implements SessionUser, Batching {
   #usedAt: number;
   #nextSequenceId = 0;
   #failure: ConnectorError | undefined;
+  /** A receipt is being told: under effectively once it may mean that nothing more is given in this session. */
+  #isTelling = false;
+  /** See FrameTarget. */
+  #chunkMark = "";
 
   constructor(topic: string, context: ProducerContext, once?: OnceProducer) {
     this.topic = topic;
@@ -156,7 +160,7 @@ export class Producer implements SessionUser, Batching {
     const { connection } = this.#session;
     // A fault that has just ended everything: what waits here does not leave any more.
     if (connection === undefined || this.#context.signal.aborted) return 0;
-    if (this.#once?.mayGive(this.#queue.given) === false) return 0;
+    if (this.#once !== undefined && (this.#isTelling || !this.#once.mayGive(this.#queue.given))) return 0;
     const bytes = this.#queue.take(this.#target(connection), frames);
     if (bytes === 0) this.#once?.gaveNothing(this.#queue.given);
     return bytes;
@@ -166,10 +170,14 @@ export class Producer implements SessionUser, Batching {
     const { connection } = this.#session;
     if (connection === undefined) return;
     const { head } = this.#queue;
-    switch (this.#queue.receipt(sequenceId, isDuplicate)) {
+    this.#isTelling = true;
+    const answer = this.#queue.receipt(sequenceId, isDuplicate);
+    this.#isTelling = false;
+    switch (answer) {
       case "done":
         this.#session.lasts();
         if (this.#once?.receipt(head!.lastSequenceId, isDuplicate)) this.#session.reopen();
+        else if (this.#once !== undefined && !this.#queue.isEmpty) connection.wantsToWrite(this);
         return;
       case "ahead":
         return connection.close(
@@ -235,6 +243,7 @@ export class Producer implements SessionUser, Batching {
   }
 
   ready(connection: Connection): void {
+    this.#chunkMark = Math.floor(this.#context.clock.random() * 2 ** 53).toString(36);
     this.#batcher.maxBytes = Math.min(this.#context.batchMaxBytes, connection.maxMessageSize - HEADER_ROOM);
     if (!this.#queue.isEmpty) connection.wantsToWrite(this);
     this.closeBatch();
@@ -258,13 +267,15 @@ export class Producer implements SessionUser, Batching {
       header: this.#header(),
       maxMessageSize,
       chunking: this.#context.isChunked(this.topic),
+      chunkMark: this.#chunkMark,
       lastSequenceId: this.#once?.lastSequenceId ?? -1,
     };
   }
 
   #header(): EntryHeader {
     const { producerName } = this.#session;
-    return { producerId: this.producerId, producerName, publishTime: this.#context.clock.now() };
+    const { clock, codec } = this.#context;
+    return { producerId: this.producerId, producerName, publishTime: clock.now(), codec };
   }
 
   #finish(count: number): void {

@@ -8,6 +8,7 @@ import type { ConnectorError } from "../core/errors.ts";
 import type { Batch } from "./batch.ts";
 import { messageTooLarge } from "./errors.ts";
 import type { Delivery } from "./sink.ts";
+import { addChunk, chunkCount, type ChunkOptions } from "./wire/chunks.ts";
 import type { Entry, EntryHeader } from "./wire/entry.ts";
 
 /** What frames depend on beside their messages: one session with one broker. */
@@ -17,6 +18,14 @@ export interface FrameTarget {
   readonly maxMessageSize: number;
   /** Whether larger messages go in chunks; otherwise they are refused. */
   readonly chunking: boolean;
+  /**
+   * Part of the uuid by which consumers know which chunks belong together. Another for each session,
+   * of this process or another: chunks of a session that broke off must not be taken for a later one's. Seen on
+   * Pulsar 4.0.7: chunk 0, a lost connection, and all chunks again with the same uuid cost consumers of the C++ and
+   * Python clients the message (Java's gave it once); with a fresh uuid all give it once, also with deduplication,
+   * for which chunks before the last are no duplicates.
+   */
+  readonly chunkMark: string;
   /**
    * Effectively once: what the broker said in the PRODUCER_SUCCESS of this session; −1 otherwise. Not the highest of
    * all sessions: after a failed write brokers go back to what is stored.
@@ -118,8 +127,17 @@ export class SendQueue {
         this.#insert(at + 1, batch.splitAt(batch.count >> 1));
       } else if (entry.messageSize <= max) {
         this.#given++;
-        return this.#give(batch, entry.messageSize, entry.frame, frames);
-      } else this.#refuse(at, messageTooLarge(this.#topic, entry.messageSize, max));
+        this.#noteFrame(batch, entry.messageSize);
+        frames.push(entry.frame);
+        return entry.frame.length;
+      } else {
+        const bytes = this.#giveChunk(batch, target, frames);
+        if (bytes > 0) return bytes;
+        this.#refuse(
+          at,
+          messageTooLarge(this.#topic, entry.messageSize, max, target.chunking),
+        );
+      }
     }
     return 0;
   }
@@ -220,21 +238,36 @@ export class SendQueue {
       this.#insert(at + 1, batch.splitAfter(lastSequenceId));
     }
     if (entry.sealed) return false;
-    entry.seal(target.header);
+    entry.seal(target.header, entry.lastSequenceId <= lastSequenceId);
     return true;
   }
 
-  #give(batch: Batch, size: number, frame: Buffer, frames: Buffer[]): number {
+  /** The next chunk of a message; 0 when it cannot go in chunks. The last one ends it, and is all a replay needs. */
+  #giveChunk(batch: Batch, target: FrameTarget, frames: Buffer[]): number {
+    const { header, maxMessageSize, chunking, chunkMark, lastSequenceId } = target;
+    if (!chunking) return 0;
+    const { frame, firstSequenceId } = batch.entry;
+    const uuid = `${header.producerName}-${firstSequenceId}-${chunkMark}`;
+    const options: ChunkOptions = { maxMessageSize, uuid };
+    const count = chunkCount(frame, options);
+    if (count === 0) return 0;
+    const index = firstSequenceId <= lastSequenceId ? count - 1 : batch.framesGiven;
+    if (index === count - 1) this.#given++;
+    this.#noteFrame(batch, maxMessageSize);
+    return addChunk(frame, options, index, frames);
+  }
+
+  #noteFrame(batch: Batch, size: number): void {
     batch.framesGiven++;
     batch.largestFrame = Math.max(batch.largestFrame, size);
     if (size > this.#taken) this.#isProbing = true;
-    frames.push(frame);
-    return frame.length;
   }
 
-  /** Nothing is on its way any more. */
+  /** Nothing is on its way any more? */
   #endProbe(): void {
-    if (!this.#isProbing || this.head !== undefined) return;
+    const next = this.#batches[0];
+    const isQuiet = this.#given === 0 && (next === undefined || next.framesGiven === next.receipts);
+    if (!this.#isProbing || !isQuiet) return;
     this.#isProbing = false;
     this.#events.resumed();
   }

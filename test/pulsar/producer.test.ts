@@ -306,7 +306,7 @@ test("pulsar producer: a terminated topic refuses all that waits and all that co
 test("pulsar producer: a broker with a smaller limit gets smaller batches; what alone is too large is refused", async (t) => {
   const broker = new ScriptedBroker();
   broker.maxMessageSize = 4000;
-  const { sink } = openSink(t, broker.url, { transport: network(broker) });
+  const { sink } = openSink(t, broker.url, { transport: network(broker), chunking: false });
   const delivery = new RecordingDelivery();
   const sizes = [1000, 1000, 1000, 1000, 5000, 1000, 10, 3500, 10];
   sendTexts(sink, delivery, sizes.map((size, index) => String(index).repeat(size)));

@@ -18,7 +18,9 @@ export async function loadCodec(compression: Compression): Promise<Codec | undef
     return await LOADERS[compression]();
   } catch (cause) {
     throw new ConnectorError(
-      `compression "${compression}" cannot be loaded (${messageOf(cause)}): install this package anew, with all ` +
+      `compression "${compression}" cannot be loaded (${
+        messageOf(cause)
+      }): install this package anew, with all ` +
         'its dependencies, or choose another pulsar.compression ("lz4" and "zlib" need no package)',
       { code: "CONFIG_INVALID", cause, where: { key: "pulsar.compression" } },
     );
@@ -29,10 +31,14 @@ export async function loadCodec(compression: Compression): Promise<Codec | undef
 export function codecOfType(type: number): Promise<Codec | undefined> {
   const known = loaded.get(type);
   if (known !== undefined) return known;
-  const name = (Object.keys(COMPRESSION_TYPES) as Compression[]).find((each) => COMPRESSION_TYPES[each] === type);
+  const name = (Object.keys(COMPRESSION_TYPES) as Compression[]).find((each) =>
+    COMPRESSION_TYPES[each] === type
+  );
   const codec = name === undefined
     ? Promise.reject(
-      new ConnectorError(`an entry with compression type ${type}, which is not known`, { code: "PULSAR_PROTOCOL" }),
+      new ConnectorError(`an entry with compression type ${type}, which is not known`, {
+        code: "PULSAR_PROTOCOL",
+      }),
     )
     : loadCodec(name);
   loaded.set(type, codec);

@@ -15,6 +15,7 @@ export function zlibCodec(): Codec {
       const packed = deflateSync(data, { level: LEVEL });
       return packed.length < data.length ? packed : undefined;
     },
-    decompress: (data, size) => exactly(size, () => inflateSync(data, { maxOutputLength: Math.max(1, size) })),
+    decompress: (data, size) =>
+      exactly(size, () => inflateSync(data, { maxOutputLength: Math.max(1, size) })),
   };
 }

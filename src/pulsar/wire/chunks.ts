@@ -49,7 +49,8 @@ export function addChunk(frame: Buffer, options: ChunkOptions, index: number, fr
 }
 
 function roomFor(frame: Buffer, { maxMessageSize, uuid }: ChunkOptions): number {
-  return maxMessageSize - PAYLOAD_HEADER - metadataOf(frame).length - FIELDS_BOUND - Buffer.byteLength(uuid) - 5;
+  return maxMessageSize - PAYLOAD_HEADER - metadataOf(frame).length - FIELDS_BOUND - Buffer.byteLength(uuid) -
+    5;
 }
 
 function metadataOf(frame: Buffer): Buffer {

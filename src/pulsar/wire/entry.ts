@@ -7,7 +7,13 @@
 import { Buffer } from "node:buffer";
 import { type Codec, COMPRESSION_TYPES } from "./codec.ts";
 import { crc32c } from "./crc32c.ts";
-import { encodeEntryHeader, type EntryHeader, HEADER_BOUND, headerSize, placeHeader } from "./entry-header.ts";
+import {
+  encodeEntryHeader,
+  type EntryHeader,
+  HEADER_BOUND,
+  headerSize,
+  placeHeader,
+} from "./entry-header.ts";
 import { PAYLOAD_HEADER } from "./frames.ts";
 import { batchEntry } from "./metadata.ts";
 import { FieldReader, stringBound, writeBytes, writeKeyValue, writeString, writeVarint } from "./protobuf.ts";
