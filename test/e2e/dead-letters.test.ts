@@ -12,7 +12,7 @@ import { pulsarAdmin } from "../servers/admin.ts";
 import { brokerMissing } from "../servers/broker.ts";
 import { readTopic, type TopicMessage } from "../servers/topic-reader.ts";
 import { javaInstant } from "./judge.ts";
-import { ended, eventually, layRoad, received, type Road, stopped } from "./kit.ts";
+import { ended, eventually, layRoad, randomName, received, type Road, stopped } from "./kit.ts";
 
 const skip = brokerMissing() ?? false;
 
@@ -331,3 +331,77 @@ test("G1 no loss: kills while records fail and topics refuse leave each record p
     assert.equal(dead.has(number), last === 3 || last === 7, `record ${number} as dead letter`);
   }
 });
+
+test(
+  "G4 effectively once: killed among failing records and refused messages, each dead letter is stored once, by its shard's producer",
+  {
+    skip,
+  },
+  async (t) => {
+    const road = await layRoad(t, { shards: 1 });
+    const admin = pulsarAdmin();
+    const namespace = `public/${randomName("once")}`;
+    await admin.call("PUT", `namespaces/${namespace}`, {});
+    await admin.setDeduplication(true, namespace);
+    const [topic, dead, gone] = ["topic", "dead", "gone"].map((name) =>
+      `persistent://${namespace}/${name}`
+    ) as [
+      string,
+      string,
+      string,
+    ];
+    await admin.createTopic(gone);
+    await admin.terminate(gone);
+    await road.script(
+      "mixed.mts",
+      `export function onRecord(record, { options }) {
+      const number = Number(record.text());
+      if (number % 20 === 3) throw new Error("poison");
+      if (number % 20 === 7) return [record.message, { ...record.message, topic: options.gone }];
+      if (number % 20 === 11) return { ...record.message, topic: "${namespace}/dead" };
+    }\n`,
+    );
+    const file = await road.write("once.toml", {
+      checkpointInterval: 150,
+      leases: { failoverTimeMs: 2_000 },
+      pulsar: { topic, delivery: "effectively-once" },
+      deadLetter: { topic: dead },
+      hooks: [{ path: "./mixed.mts", options: { gone } }],
+    });
+    let count = 0;
+    const put = (many: number) =>
+      road.kinesis.putRecords(
+        road.streamName,
+        Array.from({ length: many }, () => ({ partitionKey: `key ${count % 7}`, data: String(count++) })),
+      );
+    for (let round = 1; round <= 3; round++) {
+      put(200);
+      const cli = road.run("run", file);
+      await received(cli, dead, round * 20 - 5);
+      cli.kill("SIGKILL");
+      await cli.exitCode;
+    }
+    await ended(road.run("run", file, "--until", "now"), 3);
+
+    const all = Array.from({ length: count }, (_, number) => number);
+    const numbersOf = (messages: readonly TopicMessage[]) => messages.map(({ data }) => Number(data));
+    const letters = await readTopic(dead);
+    assert.deepEqual(
+      numbersOf(letters),
+      all.filter((number) => [3, 7, 11].includes(number % 20)),
+      "in order",
+    );
+    const published = await readTopic(topic);
+    assert.deepEqual(numbersOf(published), all.filter((number) => ![3, 11].includes(number % 20)));
+    assert.deepEqual(
+      letters.map(({ sequenceId }) => sequenceId),
+      numbersOf(letters).map((number) => number * 1024),
+    );
+    assert.equal(new Set([...letters, ...published].map(({ producerName }) => producerName)).size, 1);
+    const reserved = letters.find(({ data }) => Number(data) === 11)!;
+    assert.match(
+      reserved.properties["failure.message"]!,
+      /the topic for dead letters: under delivery = "effectively-once"/,
+    );
+  },
+);
