@@ -1,4 +1,4 @@
-// `npm run proof [-- --short] [-- --node | --deno] [name …]`: the proofs with a program as child process, one after the
+// `npm run proof [-- [--short] [--rounds=N] [--node | --deno] [name …]]`: the proofs with a program as child process, one after the
 // other, and a table of what came out. Exit code 1 when one failed. Each is bounded in time. All of them on both
 // runtimes; short, with neither named, dear ones on one.
 
@@ -21,9 +21,16 @@ import { unloads } from "./unloads.ts";
 type Runtime = "node" | "deno";
 const BOTH: readonly Runtime[] = ["node", "deno"];
 
+/** How much of a proof is wanted. */
+interface Size {
+  readonly short: boolean;
+  /** The number of rounds: as asked for, else the short or the long one. */
+  rounds(short: number, long: number): number;
+}
+
 /** A proof, and where its short version runs when no runtime is asked for. */
 interface Proof {
-  readonly prove: (scope: ProofScope, short: boolean) => Promise<Figures>;
+  readonly prove: (scope: ProofScope, size: Size) => Promise<Figures>;
   /** @default both */
   readonly shortOn?: readonly Runtime[];
 }
@@ -34,51 +41,50 @@ const [ONCE, PLAIN] = ["effectively-once", "at-least-once"] as const;
 
 /** By name, in the order in which they run. */
 const PROOFS: Readonly<Record<string, Proof>> = {
-  kills: { prove: (scope, short) => kills(scope, { rounds: short ? 8 : 50 }) },
-  latest: { prove: (scope, short) => latest(scope, { rounds: short ? 2 : 10 }) },
-  "clean-stop": { prove: (scope, short) => cleanStop(scope, { rounds: short ? 3 : 15 }) },
-  takeover: { prove: (scope, short) => takeover(scope, { rounds: short ? 1 : 6 }) },
-  frozen: { prove: (scope, short) => frozen(scope, { rounds: short ? 1 : 5 }) },
+  kills: { prove: (scope, { rounds }) => kills(scope, { rounds: rounds(8, 50) }) },
+  latest: { prove: (scope, { rounds }) => latest(scope, { rounds: rounds(2, 10) }) },
+  "clean-stop": { prove: (scope, { rounds }) => cleanStop(scope, { rounds: rounds(3, 15) }) },
+  takeover: { prove: (scope, { rounds }) => takeover(scope, { rounds: rounds(1, 6) }) },
+  frozen: { prove: (scope, { rounds }) => frozen(scope, { rounds: rounds(1, 5) }) },
   "busy-hook": {
-    prove: (scope, short) =>
+    prove: (scope, { short }) =>
       busyHook(
         scope,
         short ? { loopMs: 4_000, failoverTimeMs: 2_000 } : { loopMs: 15_000, failoverTimeMs: 10_000 },
       ),
   },
-  memory: { prove: (scope, short) => memory(scope, { recordsPerShard: short ? 6 : 16 }) },
+  memory: { prove: (scope, { short }) => memory(scope, { recordsPerShard: short ? 6 : 16 }) },
   once: {
-    prove: (scope, short) =>
-      kills(scope, { rounds: short ? 4 : 100, delivery: ONCE, made: FILTERED, pulsar: COMPRESSED }),
+    prove: (scope, { rounds }) =>
+      kills(scope, { rounds: rounds(4, 100), delivery: ONCE, made: FILTERED, pulsar: COMPRESSED }),
   },
   "once-many": {
-    prove: (scope, short) =>
-      kills(scope, { rounds: short ? 3 : 100, delivery: ONCE, made: MULTIPLIED, pulsar: COMPRESSED }),
+    prove: (scope, { rounds }) =>
+      kills(scope, { rounds: rounds(3, 100), delivery: ONCE, made: MULTIPLIED, pulsar: COMPRESSED }),
     shortOn: ["deno"],
   },
   "once-steal": {
-    prove: (scope, short) =>
-      onceSteal(scope, short ? { rounds: 3, firstFreeze: 1 } : { rounds: 100, firstFreeze: 1 }),
+    prove: (scope, { rounds }) => onceSteal(scope, { rounds: rounds(3, 100) }),
     shortOn: ["node"],
   },
   "once-chunks": {
-    prove: (scope, short) => onceChunks(scope, { rounds: short ? 3 : 100 }),
+    prove: (scope, { rounds }) => onceChunks(scope, { rounds: rounds(3, 100) }),
     shortOn: ["deno"],
   },
   "broker-kills": {
-    prove: (scope, short) => brokerKills(scope, { rounds: short ? 2 : 20, delivery: ONCE }),
+    prove: (scope, { rounds }) => brokerKills(scope, { rounds: rounds(2, 20), delivery: ONCE }),
     shortOn: ["node"],
   },
   "broker-kills-plain": {
-    prove: (scope, short) => brokerKills(scope, { rounds: short ? 2 : 20, delivery: PLAIN }),
+    prove: (scope, { rounds }) => brokerKills(scope, { rounds: rounds(2, 20), delivery: PLAIN }),
     shortOn: [],
   },
   unloads: {
-    prove: (scope, short) => unloads(scope, { rounds: short ? 20 : 200, delivery: ONCE }),
+    prove: (scope, { rounds }) => unloads(scope, { rounds: rounds(20, 200), delivery: ONCE }),
     shortOn: ["deno"],
   },
   "unloads-plain": {
-    prove: (scope, short) => unloads(scope, { rounds: short ? 20 : 200, delivery: PLAIN }),
+    prove: (scope, { rounds }) => unloads(scope, { rounds: rounds(20, 200), delivery: PLAIN }),
     shortOn: ["node"],
   },
 };
@@ -97,7 +103,7 @@ interface Result {
   readonly error?: unknown;
 }
 
-async function prove(name: string, runtime: Runtime, short: boolean): Promise<Result> {
+async function prove(name: string, runtime: Runtime, size: Size): Promise<Result> {
   const closers: (() => unknown)[] = [];
   const start = performance.now();
   const over = new AbortController();
@@ -111,7 +117,7 @@ async function prove(name: string, runtime: Runtime, short: boolean): Promise<Re
       throw new Error(`not done after ${TIMEOUT_MS / 60_000} minutes`);
     });
     tooLong.catch(() => {}); // aborted when the proof is done
-    const figures = await Promise.race([PROOFS[name]!.prove(scope, short), tooLong]);
+    const figures = await Promise.race([PROOFS[name]!.prove(scope, size), tooLong]);
     return { name, runtime, seconds: (performance.now() - start) / 1000, figures };
   } catch (error) {
     return { name, runtime, seconds: (performance.now() - start) / 1000, error };
@@ -164,6 +170,9 @@ function table(results: readonly Result[]): string {
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
   const short = args.includes("--short");
+  const given = Number(args.find((arg) => arg.startsWith("--rounds="))?.slice("--rounds=".length)) ||
+    undefined;
+  const size: Size = { short, rounds: (few, many) => given ?? (short ? few : many) };
   const asked = BOTH.filter((name) => args.includes(`--${name}`));
   const wanted = args.filter((arg) => !arg.startsWith("--"));
   const unknown = wanted.filter((name) => !(name in PROOFS));
@@ -176,7 +185,7 @@ async function main(): Promise<number> {
     const shortOn = wanted.length > 0 ? BOTH : PROOFS[name]!.shortOn ?? BOTH;
     for (const runtime of asked.length > 0 ? asked : short ? shortOn : BOTH) {
       say(`${name} on ${runtime}`);
-      const result = await prove(name, runtime, short);
+      const result = await prove(name, runtime, size);
       if (result.error !== undefined) say(`FAILED: ${(result.error as Error).stack ?? result.error}`);
       results.push(result);
     }
