@@ -24,6 +24,8 @@ export interface TestBroker extends BrokerUrls {
   /** With `--auth-token`: role admin, and role user without rights until granted. */
   readonly token?: string;
   readonly userToken?: string;
+  /** What tokens are signed with (HS256). */
+  readonly tokenSecretKeyFile?: string;
   /** With `--tls`. */
   readonly serviceUrlTls?: string;
   readonly adminUrlTls?: string;
