@@ -16,13 +16,12 @@ export const CLOUDWATCH_NOT_SENT =
 
 /** Lines `file:line:column: key = value: …` of what this version does not do. */
 export function listNotYet(config: Config): string[] {
-  const { pulsar, leases, kinesis, metrics, given } = config;
+  const { leases, kinesis, metrics, given } = config;
   const lines: string[] = [];
   const refuse = (key: string, what: string) => {
     const place = given[key] ?? "";
     lines.push(`${place === "" ? "" : `${place}: `}${key}${what}: not yet in this version`);
   };
-  if (pulsar.compression !== "none") refuse("pulsar.compression", ` = "${pulsar.compression}"`);
   if (config.http !== undefined) refuse("http", "");
   if ("metrics.cloudwatch" in given && metrics.cloudwatch !== "none") {
     refuse("metrics.cloudwatch", ` = "${metrics.cloudwatch}"`);

@@ -1,10 +1,11 @@
 // A small topic reader, for trials and tests: all partitions of a topic, from the earliest message or from now on.
-// It reads what is uncompressed and needs no authentication. Invariant: at most `queueSize` messages per partition
-// (and the last batch) are on their way or wait to be taken.
+// It needs no authentication. Invariant: at most `queueSize` messages per partition (and the last batch) are on their
+// way or wait to be taken.
 
 import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { ConnectorError } from "../core/errors.ts";
+import { loadDecoders } from "../pulsar/codecs/decoders.ts";
 import {
   type Command,
   type CommandOf,
@@ -17,7 +18,7 @@ import {
 } from "../pulsar/wire/commands.ts";
 import { decodePayload } from "../pulsar/wire/frames.ts";
 import { serverErrorName } from "../pulsar/wire/server-error.ts";
-import { messagesOf, type TopicMessage } from "./broker/message.ts";
+import { EntryReader, type TopicMessage } from "./broker/message.ts";
 import { concreteTopics, fullTopicName, partitionOf } from "./broker/topic-name.ts";
 import { connectWireClient, hostsOf, type WireClient } from "./wire-client.ts";
 
@@ -33,6 +34,13 @@ export interface TopicReaderOptions {
   readonly queueSize?: number | undefined;
 }
 
+interface Partition {
+  readonly topic: string;
+  readonly client: WireClient;
+  readonly entries: EntryReader;
+  taken: number;
+}
+
 /** Redirects that a lookup follows. */
 const MAX_REDIRECTS = 20;
 
@@ -40,7 +48,7 @@ const MAX_REDIRECTS = 20;
 export class TopicReader implements AsyncIterable<TopicMessage> {
   readonly #options: TopicReaderOptions;
   readonly #clients = new Map<string, WireClient>();
-  readonly #partitions: { readonly topic: string; readonly client: WireClient; taken: number }[] = [];
+  readonly #partitions: Partition[] = [];
   readonly #queue: { readonly message: TopicMessage; readonly consumerId: number }[] = [];
   #taken = 0;
   #wake: (() => void) | undefined;
@@ -54,6 +62,7 @@ export class TopicReader implements AsyncIterable<TopicMessage> {
 
   /** Used by {@link openTopicReader}. */
   async open(): Promise<void> {
+    const decoders = await loadDecoders();
     const service = await this.#anyHost();
     const topic = fullTopicName(this.#options.topic);
     const metadata = await service.request("PARTITIONED_METADATA", { topic }) as CommandOf<
@@ -62,7 +71,8 @@ export class TopicReader implements AsyncIterable<TopicMessage> {
     if (metadata.response === METADATA_FAILED) throw refused(topic, "partitions", metadata);
     for (const concrete of concreteTopics(topic, metadata.partitions ?? 0)) {
       const client = await this.#lookUp(service, concrete);
-      const consumerId = this.#partitions.push({ topic: concrete, client, taken: 0 }) - 1;
+      const entries = new EntryReader(decoders);
+      const consumerId = this.#partitions.push({ topic: concrete, client, entries, taken: 0 }) - 1;
       await client.request("SUBSCRIBE", {
         topic: concrete,
         subscription: `reader-${randomUUID()}`,
@@ -95,12 +105,7 @@ export class TopicReader implements AsyncIterable<TopicMessage> {
       this.#queue.splice(0, this.#taken);
       this.#taken = 0;
     }
-    // asks for more when half of what was allowed is used up
-    const partition = this.#partitions[item.consumerId]!;
-    if (++partition.taken * 2 >= this.#queueSize) {
-      partition.client.send("FLOW", { consumerId: item.consumerId, messagePermits: partition.taken });
-      partition.taken = 0;
-    }
+    this.#used(item.consumerId);
     return item.message;
   }
 
@@ -114,6 +119,14 @@ export class TopicReader implements AsyncIterable<TopicMessage> {
     this.#queue.length = this.#taken = 0;
     for (const client of this.#clients.values()) client.close();
     this.#wake?.();
+  }
+
+  /** Asks for more when half of what was allowed is used up. */
+  #used(consumerId: number): void {
+    const partition = this.#partitions[consumerId]!;
+    if (++partition.taken * 2 < this.#queueSize) return;
+    partition.client.send("FLOW", { consumerId, messagePermits: partition.taken });
+    partition.taken = 0;
   }
 
   get #queueSize(): number {
@@ -169,15 +182,16 @@ export class TopicReader implements AsyncIterable<TopicMessage> {
     }
     if (command.name !== "MESSAGE") return;
     const { consumerId, messageId: { ledgerId, entryId } } = command;
-    const topic = this.#partitions[consumerId]?.topic;
-    if (topic === undefined) return;
+    const partition = this.#partitions[consumerId];
+    if (partition === undefined) return;
+    const { topic, entries } = partition;
     try {
       const payload = decodePayload(frame);
       if (!payload) return;
       const bytes = Buffer.from(payload.headersAndPayload); // the frame is only valid during this call
-      for (const message of messagesOf(bytes, { topic, partition: partitionOf(topic), ledgerId, entryId })) {
-        this.#queue.push({ message, consumerId });
-      }
+      const messages = entries.read(bytes, { topic, partition: partitionOf(topic), ledgerId, entryId });
+      for (const message of messages) this.#queue.push({ message, consumerId });
+      if (messages.length === 0) this.#used(consumerId); // a chunk
     } catch (error) {
       this.#fail(error as ConnectorError);
     }

@@ -52,7 +52,7 @@ export class Broker {
   /** As on brokers, what was remembered is forgotten when it is switched off. */
   setDeduplication(isOn: boolean): void {
     this.#deduplication = isOn;
-    if (!isOn) for (const topic of this.topics.values()) topic.lastSequenceIds.clear();
+    if (!isOn) { for (const topic of this.topics.values()) topic.lastSequenceIds.clear(); }
   }
 
   /** How many partitions a topic has, 0 for a plain one. */

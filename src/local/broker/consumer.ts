@@ -50,7 +50,7 @@ export class Consumer {
       const entry = log.get(this.#next);
       if (!entry) break;
       this.#next++;
-      this.#permits -= entry.messages;
+      this.#permits -= Math.max(1, entry.messages); // a chunk counts, too
       const messageId = { ledgerId, entryId: entry.entryId, partition };
       this.#outlet.write(messageFrame(this.consumerId, messageId, entry.bytes));
     }

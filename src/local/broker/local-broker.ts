@@ -4,13 +4,14 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { ConnectorError, messageOf } from "../../core/errors.ts";
 import { type Logger, silentLogger } from "../../core/log.ts";
+import { type Decoders, loadDecoders } from "../../pulsar/codecs/decoders.ts";
 import type { CommandName } from "../../pulsar/wire/commands.ts";
 import { DEFAULT_MAX_MESSAGE_SIZE, FRAME_PADDING } from "../../pulsar/wire/frames.ts";
 import { Broker, type ReceivedCommand } from "./broker.ts";
 import { Connection } from "./connection.ts";
 import type { InjectedFault } from "../counted-faults.ts";
 import type { BrokerFault } from "./faults.ts";
-import { messagesOf, type TopicMessage } from "./message.ts";
+import { EntryReader, type TopicMessage } from "./message.ts";
 import { Session } from "./session.ts";
 import { concreteTopics, fullTopicName } from "./topic-name.ts";
 
@@ -51,6 +52,7 @@ export class LocalBroker {
   readonly #options: LocalBrokerOptions;
   readonly #connections = new Set<Connection>();
   #server: Server | undefined;
+  #decoders: Decoders = new Map();
   #port = 0;
   #reading = true;
 
@@ -111,12 +113,13 @@ export class LocalBroker {
 
   /**
    * The messages that a topic holds, partition after partition, each in its order.
-   * @throws ConnectorError PULSAR_TOPIC_NOT_FOUND, NOT_YET for compressed messages
+   * @throws ConnectorError PULSAR_TOPIC_NOT_FOUND, PULSAR_PROTOCOL for what cannot be decompressed
    */
   messages(topic: string): TopicMessage[] {
-    return this.#broker.usedTopics(topic).flatMap((one) =>
-      [...one.log.entries()].flatMap((entry) => messagesOf(entry.bytes, one.position(entry.entryId)))
-    );
+    return this.#broker.usedTopics(topic).flatMap((one) => {
+      const reader = new EntryReader(this.#decoders);
+      return [...one.log.entries()].flatMap((entry) => reader.read(entry.bytes, one.position(entry.entryId)));
+    });
   }
 
   /** Waits until a topic was sent so many messages, dropped ones included. Rejects when the signal aborts. */
@@ -217,6 +220,7 @@ export class LocalBroker {
 
   /** Used by {@link startLocalBroker}. */
   async listen(port: number): Promise<void> {
+    this.#decoders = await loadDecoders(); // now, so that messages() need not wait
     const server = createServer((socket) => this.#accept(socket));
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) => {

@@ -8,6 +8,7 @@ export interface StoredEntry {
   readonly entryId: number;
   /** Everything behind the command of the frame, as it came. */
   readonly bytes: Buffer;
+  /** 0 for a chunk of a message that is not its last. */
   readonly messages: number;
   readonly batched: boolean;
   /** Epoch milliseconds. */

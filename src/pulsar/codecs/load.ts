@@ -1,8 +1,7 @@
-// Loads the codec that is asked for, and nothing of the others. Figures (CPU per MB and ratio of 128 KiB batches of
-// JSON, from the best of five rounds): `node --import tsx test/bench/codecs.ts`, the same with Deno.
+// Loads the codec that is asked for, and nothing of the others.
 
 import { ConnectorError, messageOf } from "../../core/errors.ts";
-import { type Codec, type Compression, COMPRESSION_TYPES } from "../wire/codec.ts";
+import type { Codec, Compression } from "../wire/codec.ts";
 
 const LOADERS: Readonly<Record<Exclude<Compression, "none">, () => Promise<Codec>>> = {
   lz4: async () => (await import("./lz4.ts")).lz4Codec(),
@@ -26,23 +25,3 @@ export async function loadCodec(compression: Compression): Promise<Codec | undef
     );
   }
 }
-
-/** The codec of an entry's compression type, loaded once; undefined for entries without compression. */
-export function codecOfType(type: number): Promise<Codec | undefined> {
-  const known = loaded.get(type);
-  if (known !== undefined) return known;
-  const name = (Object.keys(COMPRESSION_TYPES) as Compression[]).find((each) =>
-    COMPRESSION_TYPES[each] === type
-  );
-  const codec = name === undefined
-    ? Promise.reject(
-      new ConnectorError(`an entry with compression type ${type}, which is not known`, {
-        code: "PULSAR_PROTOCOL",
-      }),
-    )
-    : loadCodec(name);
-  loaded.set(type, codec);
-  return codec;
-}
-
-const loaded = new Map<number, Promise<Codec | undefined>>();
