@@ -5,7 +5,6 @@ import { Buffer } from "node:buffer";
 import type { SinkMessage } from "../../src/core/record.ts";
 import type { MessageSink, OnceIdentity } from "../../src/pulsar/sink.ts";
 import { tcpTransport, type TransportFactory } from "../../src/pulsar/transport.ts";
-import type { Transport } from "../../src/pulsar/transport.ts";
 import { RecordingDelivery } from "./sink-harness.ts";
 
 /** A shard under one lease and generation. */
@@ -76,7 +75,7 @@ export function numbered(topic: string, place: number, index = 0, key?: string):
 /** TCP that ends as with a crash of the process: from one moment on nothing gets out or in. */
 export function crashingTransport(): { readonly factory: TransportFactory; crash(): void } {
   let isCrashed = false;
-  const open = new Set<Transport>();
+  const ends: (() => void)[] = [];
   return {
     async factory(address, events, signal) {
       if (isCrashed) throw new Error("crashed");
@@ -84,7 +83,10 @@ export function crashingTransport(): { readonly factory: TransportFactory; crash
         data: (chunk) => isCrashed || events.data(chunk),
         closed: (reason) => events.closed(reason),
       }, signal);
-      open.add(socket);
+      ends.push(() => {
+        socket.destroy();
+        events.closed(new Error("crashed"));
+      });
       return {
         write: (frames, flushed) => isCrashed ? undefined : socket.write(frames, flushed),
         destroy: () => socket.destroy(),
@@ -92,7 +94,7 @@ export function crashingTransport(): { readonly factory: TransportFactory; crash
     },
     crash() {
       isCrashed = true;
-      for (const socket of open) socket.destroy();
+      for (const end of ends) end();
     },
   };
 }

@@ -44,7 +44,7 @@ async function openNative(
   serviceUrl: string,
   options: DriverOptions,
 ): Promise<Pick<World, "sink" | "notes">> {
-  const notes: SinkNotes = { fatal: [], reconnecting: [], connected: [] };
+  const notes: SinkNotes = { fatal: [], reconnecting: [], connected: [], duplicates: new Map() };
   const sink = await createNativeSink(module, {
     serviceUrl,
     clock: systemClock,

@@ -43,6 +43,8 @@ export interface SinkNotes {
     readonly delayMs: number;
   }[];
   readonly connected: string[];
+  /** Messages that a broker dropped, by topic. */
+  readonly duplicates: Map<string, number>;
 }
 
 /** A sink that is closed after the test, with short delays. */
@@ -51,7 +53,7 @@ export function openSink(
   serviceUrl: string,
   options: Partial<BuiltinSinkOptions> = {},
 ): { sink: MessageSink; notes: SinkNotes } {
-  const notes: SinkNotes = { fatal: [], reconnecting: [], connected: [] };
+  const notes: SinkNotes = { fatal: [], reconnecting: [], connected: [], duplicates: new Map() };
   const sink = createBuiltinSink({
     serviceUrl,
     clock: systemClock,
@@ -62,6 +64,7 @@ export function openSink(
       fatal: (error) => notes.fatal.push(error),
       reconnecting: (topic, error, delayMs) => notes.reconnecting.push({ topic, error, delayMs }),
       connected: (topic) => notes.connected.push(topic),
+      duplicates: (topic, count) => notes.duplicates.set(topic, (notes.duplicates.get(topic) ?? 0) + count),
     },
     ...options,
   });

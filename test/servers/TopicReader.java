@@ -4,6 +4,8 @@
 //   GET  /read?topic=…     every message, one JSON object a line
 //   GET  /summary?topic=…  the same, one JSON array a line: [partition, key, sequenceId, Kinesis sequence number,
 //                          subsequence number, payload length, SHA-256 of the payload]
+//   GET  /share?topic=…    what each of `consumers` consumers (2) of a new Key_Shared subscription gets, from their start
+//                          on: messages as in /read, with the consumer's number
 //   POST /send?topic=…     publishes the lines of the body (as /read gives them), answers their message ids
 //
 // /read and /summary start at the earliest message and wait until there were `count` messages (default 0), then go
@@ -40,6 +42,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.pulsar.client.api.AuthenticationFactory;
 import org.apache.pulsar.client.api.ClientBuilder;
 import org.apache.pulsar.client.api.CompressionType;
+import org.apache.pulsar.client.api.Consumer;
 import org.apache.pulsar.client.api.HashingScheme;
 import org.apache.pulsar.client.api.Message;
 import org.apache.pulsar.client.api.MessageId;
@@ -47,6 +50,7 @@ import org.apache.pulsar.client.api.Producer;
 import org.apache.pulsar.client.api.ProducerBuilder;
 import org.apache.pulsar.client.api.PulsarClient;
 import org.apache.pulsar.client.api.Reader;
+import org.apache.pulsar.client.api.SubscriptionType;
 import org.apache.pulsar.client.api.TypedMessageBuilder;
 import org.apache.pulsar.common.naming.TopicName;
 
@@ -64,6 +68,7 @@ public class TopicReader {
     server.setExecutor(Executors.newCachedThreadPool());
     serve(server, "/read", (query, exchange, out) -> read(query, out, TopicReader::writeMessage));
     serve(server, "/summary", (query, exchange, out) -> read(query, out, TopicReader::writeSummary));
+    serve(server, "/share", TopicReader::share);
     serve(server, "/send", TopicReader::send);
     server.start();
     stdout.println("{\"url\":\"http://127.0.0.1:" + server.getAddress().getPort() + "\"}");
@@ -176,8 +181,42 @@ public class TopicReader {
     for (CompletableFuture<Void> part : parts) part.get();
   }
 
+  /** Ends after `count` messages, or `timeoutMs` of silence. */
+  static void share(Map<String, String> query, HttpExchange exchange, JsonGenerator out) throws Exception {
+    long count = Long.parseLong(query.get("count"));
+    long timeoutMs = Long.parseLong(query.getOrDefault("timeoutMs", "10000"));
+    PulsarClient client = connect(query);
+    List<Consumer<byte[]>> consumers = new ArrayList<>();
+    try {
+      for (int i = 0; i < Integer.parseInt(query.getOrDefault("consumers", "2")); i++) {
+        consumers.add(client.newConsumer().topic(query.get("topic")).subscriptionName(query.get("subscription"))
+            .subscriptionType(SubscriptionType.Key_Shared).subscribe());
+      }
+      long seen = 0;
+      long lastAt = System.nanoTime();
+      while (seen < count && System.nanoTime() - lastAt <= TimeUnit.MILLISECONDS.toNanos(timeoutMs)) {
+        for (int i = 0; i < consumers.size(); i++) {
+          Message<byte[]> message = consumers.get(i).receive(10, TimeUnit.MILLISECONDS);
+          if (message == null) continue;
+          consumers.get(i).acknowledge(message);
+          out.writeStartObject();
+          out.writeNumberField("consumer", i);
+          writeFields(out, message, -1, query.get("topic"));
+          seen++;
+          lastAt = System.nanoTime();
+        }
+      }
+    } finally {
+      for (Consumer<byte[]> consumer : consumers) consumer.close();
+    }
+  }
+
   static void writeMessage(JsonGenerator out, Message<byte[]> message, int partition, String topic) throws IOException {
     out.writeStartObject();
+    writeFields(out, message, partition, topic);
+  }
+
+  static void writeFields(JsonGenerator out, Message<byte[]> message, int partition, String topic) throws IOException {
     out.writeStringField("topic", topic);
     out.writeNumberField("partition", partition);
     out.writeStringField("messageId", message.getMessageId().toString());

@@ -111,6 +111,26 @@ export async function summarizeTopic(topic: string, options: ReadOptions = {}): 
   return messages.sort((a, b) => a.partition - b.partition);
 }
 
+/** What {@link shareTopic} reads. */
+export interface ShareOptions extends Pick<ReadOptions, "timeoutMs" | "serviceUrl" | "token"> {
+  readonly subscription: string;
+  readonly count: number;
+  /** @default 2 */
+  readonly consumers?: number;
+}
+
+/** What the consumers of a new Key_Shared subscription get from its start on, by consumer (from 0). */
+export async function shareTopic(
+  topic: string,
+  options: ShareOptions,
+): Promise<{ readonly consumer: number; readonly key: string | undefined; readonly text: string }[]> {
+  return await ask("share", topic, options, ({ consumer, key, data }) => ({
+    consumer: consumer as number,
+    key: key as string | undefined,
+    text: Buffer.from(data as string, "base64").toString(),
+  }));
+}
+
 /** Publishes with the Java client (keys routed by Murmur3); gives the message ids as Java prints them. */
 export async function sendToTopic(
   topic: string,
@@ -130,7 +150,7 @@ export async function sendToTopic(
 async function ask<T>(
   action: string,
   topic: string,
-  options: ReadOptions & SendOptions,
+  options: ReadOptions & SendOptions & Partial<ShareOptions>,
   parse: (line: Record<string, unknown>) => T,
   body?: string,
 ): Promise<T[]> {
