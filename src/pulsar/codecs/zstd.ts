@@ -25,8 +25,14 @@ export function runtimeZstd(): Zstd | undefined {
   };
 }
 
-/** The WebAssembly one. */
-export async function webAssemblyZstd(): Promise<Zstd> {
+let webAssembly: Promise<Zstd> | undefined;
+
+/** The WebAssembly one. Loaded once: another init() would exchange the library's memory under its own feet. */
+export function webAssemblyZstd(): Promise<Zstd> {
+  return webAssembly ??= loadWebAssembly();
+}
+
+async function loadWebAssembly(): Promise<Zstd> {
   const zstd = await import("@bokuweb/zstd-wasm");
   await zstd.init();
   return {
