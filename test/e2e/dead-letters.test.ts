@@ -364,7 +364,7 @@ test(
     const file = await road.write("once.toml", {
       checkpointInterval: 150,
       leases: { failoverTimeMs: 2_000 },
-      pulsar: { topic, delivery: "effectively-once" },
+      pulsar: { topic, delivery: "effectively-once", maxPendingMessages: 10 },
       deadLetter: { topic: dead },
       hooks: [{ path: "./mixed.mts", options: { gone } }],
     });
