@@ -9,7 +9,11 @@ import { FrameSplitter } from "../../src/pulsar/wire/splitter.ts";
 
 const SEND = 6;
 
+/** By name: deduplication is "on", as far as a producer can see that. */
+const lastSequenceIds = new Map<string, number>();
+
 const server = createServer((socket) => {
+  const names = new Map<number, string>();
   socket.setNoDelay(true);
   let replies: Buffer[] = [];
   const splitter = new FrameSplitter((frame) => {
@@ -17,13 +21,18 @@ const server = createServer((socket) => {
     switch (command?.name) {
       case "SEND": {
         const { producerId, sequenceId, highestSequenceId } = command;
+        lastSequenceIds.set(names.get(producerId)!, highestSequenceId ?? sequenceId);
         const messageId = { ledgerId: 1, entryId: 1 };
         replies.push(encodeCommand("SEND_RECEIPT", { producerId, sequenceId, highestSequenceId, messageId }));
         return;
       }
       case "CONNECT":
         replies.push(
-          encodeCommand("CONNECTED", { serverVersion: "discarding", maxMessageSize: 5 * 1024 * 1024 }),
+          encodeCommand("CONNECTED", {
+            serverVersion: "discarding",
+            protocolVersion: 19,
+            maxMessageSize: 5 * 1024 * 1024,
+          }),
         );
         return;
       case "PARTITIONED_METADATA":
@@ -44,10 +53,17 @@ const server = createServer((socket) => {
           }),
         );
         return;
-      case "PRODUCER":
-        replies.push(
-          encodeCommand("PRODUCER_SUCCESS", { requestId: command.requestId, producerName: "bench" }),
-        );
+      case "PRODUCER": {
+        const { requestId, producerId, producerName = "bench" } = command;
+        names.set(producerId, producerName);
+        const lastSequenceId = command.producerName === undefined
+          ? -1
+          : lastSequenceIds.get(producerName) ?? -1;
+        replies.push(encodeCommand("PRODUCER_SUCCESS", { requestId, producerName, lastSequenceId }));
+        return;
+      }
+      case "PING":
+        replies.push(encodeCommand("PONG", {}));
         return;
       case "CLOSE_PRODUCER":
         replies.push(encodeCommand("SUCCESS", { requestId: command.requestId }));

@@ -9,6 +9,8 @@ export interface Figures {
   readonly cpuSeconds: number;
   readonly peakMegabytes: number;
   readonly firstRecordSeconds?: number;
+  /** Peak memory after each million of messages. */
+  readonly peaks?: readonly number[];
 }
 
 /** CPU time used so far (user and system) and the largest resident memory, in MB of 10⁶ bytes. */

@@ -1,59 +1,62 @@
-// Yardstick: the builtin producer alone, with the messages that the connector makes of 1 KiB records. Prints one JSON
-// line.
+// Yardstick: the builtin producer alone, with the messages that the connector makes of records. Prints one JSON line.
 
-import { randomBytes } from "node:crypto";
 import process from "node:process";
 import { createBuiltinSink } from "../../src/pulsar/builtin.ts";
+import { loadCodec } from "../../src/pulsar/codecs/load.ts";
 import type { Delivery } from "../../src/pulsar/sink.ts";
 import { systemClock } from "../../src/runtime.ts";
-import { type Figures, resources } from "./figures.ts";
+import { EVENT_TIME, LIMITS, measureProducing, producingParameters, propertiesOf } from "./producing.ts";
 
-const parameters = JSON.parse(process.argv[2]!) as { serviceUrl: string; topic: string; records: number };
+const parameters = producingParameters();
+const { serviceUrl, topic, compression, delivery: kind = "at-least-once" } = parameters;
 const never = new AbortController().signal;
 const fail = (error: Error): void => {
   process.stderr.write(`${error.message}\n`);
   process.exit(1);
 };
 const sink = createBuiltinSink({
-  serviceUrl: parameters.serviceUrl,
+  serviceUrl,
   clock: systemClock,
   clientVersion: "kinesis-pulsar/bench",
+  codec: await loadCodec(compression),
+  batchMaxMessages: LIMITS.messages,
+  batchMaxBytes: LIMITS.bytes,
+  batchMaxDelayMs: LIMITS.delayMs,
+  maxPendingMessages: LIMITS.pending,
+  delivery: kind,
   events: { fatal: fail },
 });
-const delivery: Delivery = { isAlive: () => true, acknowledged() {}, refused: (_, error) => fail(error) };
-const data = randomBytes(1024);
-await sink.open(parameters.topic, never);
-
-const before = resources();
-const from = performance.now();
-for (let ordinal = 0; ordinal < parameters.records; ordinal++) {
-  const room = sink.reserve(1, never);
-  if (room !== true) await room;
-  const key = `key-${ordinal % 1000}`;
-  sink.send(
-    {
-      topic: parameters.topic,
-      data,
-      key,
-      eventTime: 1_795_000_000_123,
-      properties: {
-        "kinesis.arrival.timestamp": "2026-11-23T00:55:30.490Z",
-        "kinesis.encryption.type": "NONE",
-        "kinesis.partition.key": key,
-        "kinesis.sequence.number": "49680476692433014098179508999634594405486341000000000003",
+const isOnce = kind === "effectively-once";
+const delivery: Delivery = {
+  isAlive: () => true,
+  acknowledged() {},
+  refused: (_, error) => fail(error),
+  ...isOnce
+    ? {
+      once: {
+        producerName: `bench/${Date.now()}`,
+        partitions: () => 0,
+        storePartitions: () => Promise.resolve(),
       },
-    },
-    delivery,
-    ordinal,
-  );
-}
-while (sink.pending > 0) await systemClock.sleep(5);
-const after = resources();
-const figures: Figures = {
-  records: parameters.records,
-  seconds: (performance.now() - from) / 1000,
-  cpuSeconds: after.cpuSeconds - before.cpuSeconds,
-  peakMegabytes: after.peakMegabytes,
+    }
+    : {},
 };
-process.stdout.write(`${JSON.stringify(figures)}\n`);
-process.exit();
+await sink.open(topic, never);
+
+const send = (data: Uint8Array, key: string, number: number): void =>
+  sink.send(
+    { topic, data, key, eventTime: EVENT_TIME, properties: propertiesOf(key) },
+    delivery,
+    number,
+    ...(isOnce ? [number * 1024] : []),
+  );
+await measureProducing(parameters, {
+  send(data, key, number) {
+    const room = sink.reserve(1, never);
+    if (room === true) return void send(data, key, number);
+    return room.then(() => send(data, key, number));
+  },
+  async drain() {
+    while (sink.pending > 0) await systemClock.sleep(1);
+  },
+});

@@ -1,94 +1,171 @@
-// The builtin producer alone: messages per second and CPU per message, into a broker that forgets (in a process of
-// its own) and into a real one. node --import tsx test/bench/producer.ts [SECONDS] (or deno run -A …).
+// The producer alone beside Pulsar's official clients, same messages, same batch limits, each in a process of its own:
+// messages per second and CPU per message, into a broker that forgets and into a real one; then its peak memory.
+// Prints Markdown for README. `npm run bench:producer -- [--node | --deno] [--quick] [--sizes=1024]
+// [--codecs=none,lz4] [--seconds=3] [--brokers=discarding] [--millions=10]`
 
-import { Buffer } from "node:buffer";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { createBuiltinSink } from "../../src/pulsar/builtin.ts";
-import type { Delivery } from "../../src/pulsar/sink.ts";
-import { runtimeName, systemClock } from "../../src/runtime.ts";
-import { brokerMissing, pulsarBroker } from "../servers/broker.ts";
+import { parseArgs } from "node:util";
+import type { Compression } from "../../src/pulsar/wire/codec.ts";
+import { pulsarAdmin } from "../servers/admin.ts";
+import { brokerMissing, startBroker } from "../servers/broker.ts";
+import { pythonMissing } from "../servers/python.ts";
+import { measureChild, type Runtime, startDiscardingBroker } from "./children.ts";
+import type { Figures } from "./figures.ts";
+import { writePayloads } from "./payloads.ts";
+import { EVENT_TIME, LIMITS, type ProducingParameters } from "./producing.ts";
 
-const SECONDS = Number(process.argv[2] ?? 2);
-const NEVER = new AbortController().signal;
+const { values: options } = parseArgs({
+  options: {
+    node: { type: "boolean", default: false },
+    deno: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    sizes: { type: "string" },
+    codecs: { type: "string" },
+    brokers: { type: "string", default: "discarding,real" },
+    seconds: { type: "string" },
+    millions: { type: "string" },
+  },
+});
+const sizes = (options.sizes ?? (options.quick ? "1024" : "100,1024,10240")).split(",").map(Number);
+const codecs = (options.codecs ?? "none,lz4,zlib,zstd,snappy").split(",") as Compression[];
+const seconds = Number(options.seconds ?? (options.quick ? 1 : 3));
+const millions = Number(options.millions ?? (options.quick ? 1 : 10));
+const both = options.node === options.deno;
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-async function run(name: string, serviceUrl: string, bytes: number): Promise<void> {
-  const sink = createBuiltinSink({
+interface Client {
+  readonly title: string;
+  readonly runtime: Runtime;
+  readonly script: string;
+}
+
+const OURS: readonly Client[] = [
+  ...both || options.node ? [{ title: "Node", runtime: "node", script: "producer-alone.ts" } as const] : [],
+  ...both || options.deno ? [{ title: "Deno", runtime: "deno", script: "producer-alone.ts" } as const] : [],
+];
+
+function officialClients(): Client[] {
+  const found: Client[] = [];
+  const noPython = pythonMissing();
+  if (noPython !== undefined) say(`No Python client beside it: ${noPython}.\n`);
+  else found.push({ title: "official Python client", runtime: "python", script: "producer_python.py" });
+  if (!process.env.PULSAR_CLIENT_DIR) {
+    say("No official Node client beside it: PULSAR_CLIENT_DIR names no built copy of pulsar-client.\n");
+  } else found.push({ title: "official Node client", runtime: "node", script: "producer-official.ts" });
+  return found;
+}
+
+const name = (bytes: number): string => bytes < 1024 ? `${bytes} B` : `${bytes / 1024} KiB`;
+const integer = (value: number): string => Math.round(value).toLocaleString("en");
+const cpuOf = ({ cpuSeconds, records }: Figures): string => (cpuSeconds * 1e6 / records).toFixed(2);
+
+let topics = 0;
+const payloads = new Map<number, string>();
+async function measure(
+  client: Client,
+  serviceUrl: string,
+  bytes: number,
+  more: Partial<ProducingParameters> = {},
+): Promise<Figures> {
+  return await measureChild(client.runtime, client.script, {
     serviceUrl,
-    clock: systemClock,
-    clientVersion: "kinesis-pulsar/bench",
-    events: {
-      fatal(error) {
-        throw error;
-      },
-    },
+    topic: `persistent://public/default/bench-${process.pid}-${topics++}`,
+    payloads: payloads.get(bytes)!,
+    bytes,
+    compression: "none",
+    warmUpSeconds: seconds / 2,
+    ...more,
+    limits: LIMITS,
+    eventTime: EVENT_TIME,
   });
-  let acknowledged = 0;
-  const delivery: Delivery = {
-    isAlive: () => true,
-    acknowledged: (from, to) => void (acknowledged += to - from + 1),
-    refused(_, error) {
-      throw error;
-    },
-  };
-  const data = Buffer.alloc(bytes, "x");
-  // what the connector adds to a record: key, event time, four properties
-  const properties = {
-    "kinesis.arrival.timestamp": "1795000000123",
-    "kinesis.encryption.type": "NONE",
-    "kinesis.partition.key": "customer-00012345",
-    "kinesis.sequence.number": "49680476692433014098179508999634594405486341000000000003",
-  };
-  const message = {
-    topic: `bench-${bytes}`,
-    data,
-    key: "customer-00012345",
-    eventTime: 1_795_000_000_123,
-    properties,
-  };
-  let ordinal = 0;
-  const produce = async (ms: number): Promise<void> => {
-    const end = performance.now() + ms;
-    while (performance.now() < end) {
-      for (let i = 0; i < 500; i++) {
-        const room = sink.reserve(1, NEVER);
-        if (room !== true) await room;
-        sink.send(message, delivery, ordinal++);
+}
+
+async function speeds(title: string, serviceUrl: string, clients: readonly Client[]): Promise<void> {
+  say(`${title}: messages per second · CPU µs per message\n`);
+  say(`| Message | Compression | ${clients.map((client) => client.title).join(" | ")} |`);
+  say(`|---|---|${clients.map(() => "---|").join("")}`);
+  for (const bytes of sizes) {
+    for (const compression of codecs) {
+      const cells: string[] = [];
+      for (const client of clients) {
+        const figures = await measure(client, serviceUrl, bytes, { seconds, compression });
+        cells.push(`${integer(figures.records / figures.seconds)} · ${cpuOf(figures)}`);
       }
+      say(`| ${name(bytes)} | ${compression} | ${cells.join(" | ")} |`);
     }
-    while (sink.pending > 0) await systemClock.sleep(1);
-  };
-  await produce(500); // warm
-  const before = { acknowledged, cpu: process.cpuUsage(), at: performance.now() };
-  await produce(SECONDS * 1000);
-  const count = acknowledged - before.acknowledged;
-  const { user, system } = process.cpuUsage(before.cpu);
-  const rate = count / (performance.now() - before.at) * 1000;
-  const perMessage = (value: number): string => (value / count).toFixed(2).padStart(7);
-  process.stdout.write(
-    `${runtimeName} ${name.padEnd(11)} ${`${bytes}`.padStart(6)} B ${rate.toFixed(0).padStart(9)} msg/s ` +
-      `${(rate * bytes / 1e6).toFixed(0).padStart(5)} MB/s  CPU/message ${perMessage(user)} µs user ` +
-      `${perMessage(system)} µs system  resident ${(process.memoryUsage().rss / 1e6).toFixed(0)} MB\n`,
+  }
+  say("");
+}
+
+/** Beside at-least-once in turn, a median of three. */
+async function deliveries(serviceUrl: string): Promise<void> {
+  say("Deduplication on, 1 KiB, no compression: messages per second · CPU µs per message\n");
+  say(
+    "| Delivery | Node | Deno |".replace(
+      / (Node|Deno) \|/g,
+      (cell, title) => OURS.some((client) => client.title === title) ? cell : "",
+    ),
   );
-  await sink.close();
+  say(`|---|${OURS.map(() => "---|").join("")}`);
+  for (const delivery of ["at-least-once", "effectively-once"] as const) {
+    const cells: string[] = [];
+    for (const client of OURS) {
+      const rounds: Figures[] = [];
+      for (let round = 0; round < 3; round++) {
+        rounds.push(await measure(client, serviceUrl, 1024, { seconds, delivery }));
+      }
+      const median = rounds.sort((a, b) => a.cpuSeconds / a.records - b.cpuSeconds / b.records)[1]!;
+      cells.push(`${integer(median.records / median.seconds)} · ${cpuOf(median)}`);
+    }
+    say(`| ${delivery} | ${cells.join(" | ")} |`);
+  }
+  say("");
 }
 
-async function discardingBroker(): Promise<{ url: string; stop: () => void }> {
-  const script = fileURLToPath(new URL("./discarding-broker.ts", import.meta.url));
-  const child = spawn("node", ["--import", "tsx", script], { stdio: ["pipe", "pipe", "inherit"] });
-  const [url] = await once(createInterface(child.stdout), "line") as [string];
-  return { url, stop: () => child.kill() };
+async function memory(serviceUrl: string): Promise<void> {
+  say(`Peak memory of ${millions} million messages of 1 KiB into the broker that forgets, MB\n`);
+  say("| Runtime | Compression | first million | all |");
+  say("|---|---|---|---|");
+  for (const client of OURS) {
+    for (const compression of codecs.filter((one) => one === "none" || one === "lz4")) {
+      const messages = millions * 1_000_000;
+      const { peaks = [], peakMegabytes } = await measure(client, serviceUrl, 1024, {
+        messages,
+        compression,
+        warmUpSeconds: 0,
+      });
+      say(`| ${client.title} | ${compression} | ${integer(peaks[0] ?? NaN)} | ${integer(peakMegabytes)} |`);
+    }
+  }
+  say("");
 }
 
-const discarding = await discardingBroker();
-for (const bytes of [100, 1024, 10_240]) await run("discarding", discarding.url, bytes);
-discarding.stop();
-const missing = brokerMissing();
-if (missing !== undefined) process.stdout.write(`no real broker: ${missing}\n`);
-else {for (const bytes of [100, 1024, 10_240]) {
-    await run("real broker", (await pulsarBroker()).serviceUrl, bytes);
-  }}
+const folder = mkdtempSync(join(tmpdir(), "bench-producer-"));
+try {
+  for (const bytes of new Set([...sizes, 1024])) payloads.set(bytes, writePayloads(folder, bytes));
+  const processor = cpus();
+  say(`${processor.length} × ${processor[0]?.model}, ${process.platform}, Node ${process.version}\n`);
+  const clients = [...OURS, ...officialClients()];
+  const brokers = options.brokers.split(",");
+  if (brokers.includes("discarding")) {
+    const discarding = await startDiscardingBroker();
+    await speeds("Into a broker that forgets", discarding.serviceUrl, clients);
+    if (millions > 0) await memory(discarding.serviceUrl);
+    discarding.stop();
+  }
+  const missing = brokerMissing();
+  if (missing !== undefined) say(`No real broker: ${missing}`);
+  else if (brokers.includes("real")) {
+    const broker = await startBroker({ args: ["--full-jit", "--heap", "1g", "--direct", "1g"] });
+    await speeds("Into a real broker on the same machine", broker.serviceUrl, clients);
+    await pulsarAdmin(broker.adminUrl).setDeduplication(true);
+    await deliveries(broker.serviceUrl);
+    await broker.stop();
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
 process.exit();

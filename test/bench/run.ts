@@ -2,18 +2,18 @@
 // two yardsticks in the same run: the stock SDK reading, our producer alone. Prints the table that README shows.
 //   npm run bench -- [--quick] [--node | --deno] [--profile]     --profile writes a CPU profile of the road on Node
 
-import { spawn } from "node:child_process";
-import { cpus, totalmem } from "node:os";
-import { dirname, join } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { startBroker } from "../servers/broker.ts";
 import { startDynalite } from "../servers/dynalite.ts";
 import { startKinesisProcess } from "../servers/kinesis-process.ts";
+import { measureChild } from "./children.ts";
 import type { Figures } from "./figures.ts";
+import { writePayloads } from "./payloads.ts";
+import type { ProducingParameters } from "./producing.ts";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const deno = join(here, "..", "..", "node_modules", ".bin", "deno");
 const args = new Set(process.argv.slice(2));
 const SHARDS = 16;
 const RECORDS_PER_SHARD = args.has("--quick") ? 5_000 : 25_000;
@@ -23,23 +23,13 @@ const runtimes = (["node", "deno"] as const).filter((name) =>
 );
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-async function measure(runtime: "node" | "deno", script: string, parameters: unknown): Promise<Figures> {
-  const path = join(here, script);
-  const json = JSON.stringify(parameters);
-  const profile = args.has("--profile") && script === "road.ts"
-    ? ["--cpu-prof", "--cpu-prof-dir=.cache"]
-    : [];
-  const child = runtime === "node"
-    ? spawn(process.execPath, [...profile, "--import", "tsx", path, json], {
-      stdio: ["ignore", "pipe", "inherit"],
-    })
-    : spawn(deno, ["run", "-A", path, json], { stdio: ["ignore", "pipe", "inherit"] });
-  let output = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => output += text);
-  const code = await new Promise((resolve) => child.once("close", resolve));
-  if (code !== 0) throw new Error(`${script} on ${runtime} ended with ${code}: ${output}`);
-  return JSON.parse(output.trim().split("\n").at(-1)!) as Figures;
-}
+const measure = (runtime: "node" | "deno", script: string, parameters: unknown): Promise<Figures> =>
+  measureChild(
+    runtime,
+    script,
+    parameters,
+    args.has("--profile") && script === "road.ts" ? ["--cpu-prof", "--cpu-prof-dir=.cache"] : [],
+  );
 
 /** The round whose CPU time is the median. */
 function median(rounds: Figures[]): Figures {
@@ -69,6 +59,8 @@ const kinesis = await startKinesisProcess({
 const broker = await startBroker({ args: ["--full-jit", "--heap", "1g", "--direct", "1g"] });
 const dynalite = await startDynalite();
 const records = SHARDS * RECORDS_PER_SHARD;
+const folder = mkdtempSync(join(tmpdir(), "bench-"));
+const payloads = writePayloads(folder, 1024);
 try {
   const processor = cpus();
   say(
@@ -90,15 +82,23 @@ try {
       const road = { ...common, dynamoUrl: dynalite.url, topic, applicationName };
       found.road.push(await measure(runtime, "road.ts", road));
       found.sdk.push(await measure(runtime, "stock-sdk.ts", common));
-      found.producer.push(
-        await measure(runtime, "producer-alone.ts", { ...common, topic: `${topic}-alone` }),
-      );
+      const alone: ProducingParameters = {
+        serviceUrl: broker.serviceUrl,
+        topic: `${topic}-alone`,
+        payloads,
+        bytes: 1024,
+        compression: "none",
+        warmUpSeconds: 0,
+        messages: records,
+      };
+      found.producer.push(await measure(runtime, "producer-alone.ts", alone));
     }
     say(row("the whole road, one synchronous hook", runtime, median(found.road)));
     say(row("stock AWS SDK, reading and discarding", runtime, median(found.sdk)));
     say(row("our producer alone", runtime, median(found.producer)));
   }
 } finally {
+  rmSync(folder, { recursive: true });
   await Promise.all([kinesis.stop(), broker.stop(), dynalite.close()]);
 }
 process.exit();
