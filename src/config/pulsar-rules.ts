@@ -100,6 +100,13 @@ function checkDelivery(settings: Settings, topic: string | undefined, findings: 
       ' = "effectively-once" cannot work with leases.store = "memory": what was sent before a crash would be forgotten',
     );
   }
+  if (settings.pulsar.batchBuilder === "key-based") {
+    findings.problem(
+      ["pulsar", "batchBuilder"],
+      ' = "key-based" cannot work with pulsar.delivery = "effectively-once", which needs one order of sequence ids; ' +
+        'use "default"',
+    );
+  }
   if (topic?.startsWith("non-persistent:")) {
     findings.problem(path, ' = "effectively-once" needs a persistent topic: brokers deduplicate no other');
   }

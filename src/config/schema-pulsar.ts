@@ -123,6 +123,13 @@ export const pulsarTable = v.pipe(
       milliseconds("How long a batch waits for more messages, in milliseconds."),
       10,
     ),
+    batchBuilder: v.optional(
+      choice(
+        ["default", "key-based"],
+        "`key-based`: a batch holds one key only, as `Key_Shared` consumers need; order then holds per key.",
+      ),
+      "default",
+    ),
     listenerName: v.optional(text("The advertised listener to ask brokers for.")),
     maxProducers: v.optional(
       integer("Topics (partitions) that are open at the same time at most.", { min: 1 }),

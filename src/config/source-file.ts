@@ -4,9 +4,10 @@
 import { configTree } from "./describe.ts";
 import type { Findings } from "./findings.ts";
 import { nearest } from "../core/suggest.ts";
+import { takeProducer } from "./producer-config.ts";
 import { isTable } from "./variables.ts";
 
-// Outer keys that are part of the file's identity: they need no warning.
+// Outer keys that are part of the file's identity, or taken over: they need no warning.
 const QUIET = new Set([
   "tenant",
   "namespace",
@@ -14,13 +15,14 @@ const QUIET = new Set([
   "topicName",
   "parallelism",
   "producerConfig",
+  "batchBuilder",
   "configs",
 ]);
 
 // The other keys of Pulsar's SourceConfig.
 const MEANINGLESS = new Set(
   ("archive className resources serdeClassName schemaType secrets processingGuarantees runtimeFlags " +
-    "customRuntimeOptions batchSourceConfig batchBuilder logTopic sourceType").split(" "),
+    "customRuntimeOptions batchSourceConfig logTopic sourceType").split(" "),
 );
 
 const TABLES = new Set(
@@ -52,7 +54,8 @@ export function unwrapSourceFile(file: Record<string, unknown>, findings: Findin
     );
   }
   takeTopicName(file["topicName"], result, findings);
-  takeProducerConfig(file["producerConfig"], result, findings);
+  takeProducer(file, result, findings);
+  warnOfParallelism(file["parallelism"], findings);
   return result;
 }
 
@@ -81,39 +84,12 @@ function takeTopicName(topicName: unknown, result: Record<string, unknown>, find
   findings.moved(["pulsar", "topic"], ["topicName"]);
 }
 
-function takeProducerConfig(config: unknown, result: Record<string, unknown>, findings: Findings): void {
-  if (!isTable(config)) {
-    if (config !== undefined && config !== null) {
-      findings.problem(["producerConfig"], ": must be a table of keys");
-    }
-    return;
-  }
-  const pulsar = result["pulsar"] ?? {};
-  if (!isTable(pulsar)) return;
-  if (isTable(config["cryptoConfig"])) {
-    findings.problem(
-      ["producerConfig", "cryptoConfig"],
-      ": end-to-end encryption is not supported, and messages would go out unencrypted; remove it to accept that",
-    );
-  }
-  const compression = config["compressionType"];
-  if (isGiven(compression) && compression !== "NONE" && !isGiven(pulsar["compression"])) {
-    findings.warn(
-      `producerConfig.compressionType is ignored: messages are sent uncompressed, which every consumer can read`,
-    );
-  }
-  const pending = config["maxPendingMessages"];
-  const takesPending = isGiven(pending) && Number(pending) !== 0 && !isGiven(pulsar["maxPendingMessages"]); // 0 = Pulsar's default
-  if (takesPending) {
-    result["pulsar"] = { ...pulsar, maxPendingMessages: pending };
-    findings.moved(["pulsar", "maxPendingMessages"], ["producerConfig", "maxPendingMessages"]);
-  }
-  const others = Object.keys(config).filter((key) =>
-    !["cryptoConfig", "compressionType", "maxPendingMessages"].includes(key)
+function warnOfParallelism(parallelism: unknown, findings: Findings): void {
+  if (!(Number(parallelism) > 1)) return;
+  findings.warn(
+    `parallelism = ${parallelism}: one process reads all shards here; to share them, start this program ` +
+      `${parallelism} times with the same configuration`,
   );
-  if (others.length > 0) {
-    findings.warn(`producerConfig: ${others.join(", ")}: ignored; the [pulsar] table has its own settings`);
-  }
 }
 
 function isGiven(value: unknown): boolean {

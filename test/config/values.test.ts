@@ -142,6 +142,7 @@ test("config values: new tables have their defaults", () => {
     batchMaxMessages: 1000,
     batchMaxBytes: 131_072,
     batchMaxDelayMs: 10,
+    batchBuilder: "default",
     maxProducers: 1000,
   });
   assert.deepEqual(config.kinesis, {
