@@ -1,6 +1,10 @@
 // Effectively once, for one shard under one lease: which producer name and sequence ids its records have. Nothing of a
 // shard is handed on before its row says under which generation, and a row is believed only where it is certain that
 // a record gets the id that it had before (design §9; the decisions are in core/generation.ts).
+//
+// A gap within a run (a reader goes on behind a record that has expired meanwhile) needs no notice: ids only rise in
+// this run; a later run that begins before the gap misses its first record, because what has expired stays so also when
+// the retention is made longer, and begins anew; one that begins behind it counts from where this run did.
 
 import { randomBytes } from "node:crypto";
 import { ConnectorError } from "../core/errors.ts";
@@ -80,7 +84,9 @@ export class ShardGeneration {
 
   /** All records of a page were handed on behind which the shard held none. */
   caughtUp(): void {
-    // A predecessor cannot have read what was not there: its lease had ended before this process read.
+    // A predecessor cannot have read what was not there: its lease had ended before this process read. Until then
+    // records behind the checkpoint may be in the topic: to call the shard drained would let changed hooks give an old
+    // id to a message that was never sent, and the broker would drop it.
     this.#mayLagBehind = false;
   }
 
