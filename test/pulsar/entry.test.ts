@@ -4,7 +4,10 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
+import { lz4Codec } from "../../src/pulsar/codecs/lz4.ts";
 import { BufferPool } from "../../src/pulsar/wire/buffer-pool.ts";
+import { addChunk, chunkCount } from "../../src/pulsar/wire/chunks.ts";
+import { COMPRESSION_TYPES } from "../../src/pulsar/wire/codec.ts";
 import { Entry, type EntryMessage, messageBound } from "../../src/pulsar/wire/entry.ts";
 import { commandType, decodeCommand, decodePayload } from "../../src/pulsar/wire/frames.ts";
 import { decodeMetadata, type ReadMessage, readMessages } from "../../src/pulsar/wire/metadata.ts";
@@ -36,9 +39,20 @@ function build(messages: readonly EntryMessage[], firstId = 0, deliverAt?: numbe
   return entry;
 }
 
+const LZ4 = lz4Codec();
+
 function read(frame: Buffer): ReadMessage[] {
   const { metadata, payload } = decodePayload(frame)!;
-  return readMessages(decodeMetadata(metadata), payload);
+  return readCompressed(decodeMetadata(metadata), payload);
+}
+
+function readCompressed(metadata: ReturnType<typeof decodeMetadata>, payload: Buffer): ReadMessage[] {
+  if (metadata.compression === COMPRESSION_TYPES.none) {
+    assert.equal(metadata.uncompressedSize, payload.length);
+    return readMessages(metadata, payload);
+  }
+  assert.ok(payload.length < metadata.uncompressedSize, "or it would go as it is");
+  return readMessages(metadata, Buffer.from(LZ4.decompress(payload, metadata.uncompressedSize)));
 }
 
 function matches(got: readonly ReadMessage[], sent: readonly EntryMessage[], ids: readonly number[]): void {
@@ -204,6 +218,106 @@ test("pulsar entry: a changed byte is noticed by the checksum", () => {
   entry.frame[entry.frame.length - 1]! ^= 1;
   assert.equal(entry.intact, false);
   assert.throws(() => decodePayload(entry.frame), /checksum/);
+});
+
+test("pulsar entry: compressed entries read back as they were, also after messages were taken out or split off", () => {
+  const arbitrary = messageArbitrary.chain((message) =>
+    fc.nat(400).map((size) => ({ ...message, data: Buffer.concat([message.data, Buffer.alloc(size, "ab")]) }))
+  );
+  const messagesArbitrary = fc.array(arbitrary, { minLength: 1, maxLength: 8 });
+  const keepArbitrary = fc.array(fc.boolean(), { minLength: 8, maxLength: 8 });
+  const header = { ...HEADER, codec: LZ4 };
+  fc.assert(fc.property(messagesArbitrary, keepArbitrary, fc.nat(6), (messages, keep, at) => {
+    const ids = upTo(messages.length, 10);
+    const entry = build(messages, 10);
+    entry.seal(header);
+    assert.ok(entry.intact);
+    assert.equal(entry.messageSize, decodePayload(entry.frame)!.headersAndPayload.length);
+    matches(read(entry.frame), messages, ids);
+    if (messages.length > 1) {
+      const index = 1 + at % (messages.length - 1);
+      assert.equal(entry.countUpTo(ids[index]! - 1), index);
+      const [first, second] = [build(messages, 10), build(messages, 10)];
+      first.seal(header);
+      const rest = first.splitAt(index);
+      for (const half of [first, rest]) half.seal(header);
+      matches([...read(first.frame), ...read(rest.frame)], messages, ids);
+      second.seal(header);
+      second.retain((each) => keep[each]!);
+      if (second.count > 0 && !second.sealed) second.seal(header);
+      if (second.count > 0) {
+        matches(
+          read(second.frame),
+          messages.filter((_, each) => keep[each]),
+          ids.filter((_, each) => keep[each]),
+        );
+      }
+    } else {
+      entry.retain(() => false);
+      assert.equal(entry.count, 0);
+    }
+  }));
+});
+
+test("pulsar entry: a compressed frame gives the messages' buffer back and keeps one of its own size", () => {
+  const pool = new BufferPool(128 * 1024);
+  const big = { data: Buffer.alloc(100_000, "abc") };
+  const entry = new Entry(pool, big, 0);
+  entry.append(big, 0, messageBound(big));
+  entry.seal({ ...HEADER, codec: LZ4 });
+  assert.ok(entry.capacity <= 4096, `${entry.capacity}`);
+  assert.ok(pool.take(100_000).length > 100_000);
+  matches(read(entry.frame), [big], [0]);
+});
+
+test("pulsar entry: what does not get smaller goes uncompressed", () => {
+  const messages = [{ data: Buffer.from("0123456789".repeat(7)) }, { data: Buffer.from("short") }];
+  for (const message of messages) {
+    const entry = build([message]);
+    entry.seal({ ...HEADER, codec: { ...LZ4, compress: () => undefined } });
+    assert.equal(decodeMetadata(decodePayload(entry.frame)!.metadata).compression, COMPRESSION_TYPES.none);
+    matches(read(entry.frame), [message], [0]);
+  }
+});
+
+test("pulsar entry: chunks fit, and together they are the message, wherever they are cut", () => {
+  const arbitrary = fc.tuple(
+    messageArbitrary,
+    fc.nat(3000),
+    fc.boolean(),
+    fc.integer({ min: 700, max: 4000 }),
+  );
+  fc.assert(fc.property(arbitrary, ([message, size, isCompressed, maxMessageSize]) => {
+    const sent = { ...message, data: Buffer.concat([message.data, Buffer.alloc(size, "ab!")]) };
+    const entry = build([sent], 7);
+    entry.seal({ ...HEADER, codec: isCompressed ? LZ4 : undefined });
+    const options = { maxMessageSize, uuid: "a-7-ü" };
+    const count = chunkCount(entry.frame, options);
+    if (count === 0) return assert.ok(entry.messageSize - sent.data.length > maxMessageSize - 100);
+    const { payload: whole, metadata } = decodePayload(entry.frame)!;
+    const parts: Buffer[] = [];
+    for (let index = 0; index < count; index++) {
+      const pieces: Buffer[] = [];
+      const bytes = addChunk(entry.frame, options, index, pieces);
+      const frame = Buffer.concat(pieces);
+      assert.equal(frame.length, bytes);
+      assert.equal(frame.readUInt32BE(0), frame.length - 4);
+      const chunk = decodePayload(frame)!; // its checksum is right
+      assert.ok(chunk.headersAndPayload.length <= maxMessageSize);
+      parts.push(chunk.payload);
+      const send = decodeCommand(frame);
+      assert.ok(send?.name === "SEND" && send.isChunk && send.sequenceId === 7 && send.numMessages === 1);
+      assert.deepEqual(decodeByOracle("MessageMetadata", chunk.metadata), {
+        ...decodeByOracle("MessageMetadata", metadata),
+        uuid: options.uuid,
+        numChunksFromMsg: count,
+        totalChunkMsgSize: whole.length,
+        chunkId: index,
+      });
+    }
+    assert.ok(parts.every((part) => part.length > 0) || whole.length === 0);
+    matches(readCompressed(decodeMetadata(metadata), Buffer.concat(parts)), [sent], [7]);
+  }));
 });
 
 test("pulsar buffer pool: buffers are used again, up to the limit", () => {
