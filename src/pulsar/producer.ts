@@ -179,6 +179,9 @@ export class Producer implements SessionUser, Batching {
         if (this.#once?.receipt(head!.lastSequenceId, isDuplicate)) this.#session.reopen();
         else if (this.#once !== undefined && !this.#queue.isEmpty) connection.wantsToWrite(this);
         return;
+      case "chunk": // the next one may have been asked for while nothing was given
+        if (this.#once !== undefined) connection.wantsToWrite(this);
+        return;
       case "ahead":
         return connection.close(
           new ConnectorError(
