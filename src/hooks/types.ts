@@ -25,7 +25,7 @@ export interface OutgoingMessage {
 
 /** A Kinesis record as hooks see it. A later script of a chain sees what the one before made of it. */
 export interface KinesisRecord {
-  /** The payload as it now stands. */
+  /** The payload as it now stands. To change it, give a copy: a dead letter would hold these bytes. */
   readonly data: Uint8Array;
   readonly partitionKey: string;
   readonly sequenceNumber: string;
@@ -109,6 +109,7 @@ export interface ThrottleHookEvent {
 export interface ErrorEvent {
   readonly error: ConnectorError;
   readonly shardId?: string | undefined;
+  /** Where a hook failed on it; absent where Pulsar refused a message of it (`error.where` names it). */
   readonly record?: KinesisRecord | undefined;
 }
 

@@ -165,6 +165,7 @@ export class ShardDelivery implements Delivery {
   }
 
   refused(ordinal: number, cause: ConnectorError): void | Promise<void> {
+    if (this.#progress.over.aborted) return; // nobody's any more
     const { streamName: stream, lease: { shardId }, deadLetters } = this.#options;
     if (deadLetters?.takes(cause)) return this.#letters!.replace(ordinal, cause);
     const why = deadLetters === undefined ? "" : " (no dead letter, because every record would become one)";

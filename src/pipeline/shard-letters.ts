@@ -187,6 +187,7 @@ export class ShardLetters implements Delivery {
 
   acknowledged(from: number, to: number): void {
     const { inFlight, deadLetters, progress } = this.#options;
+    if (progress.over.aborted) return;
     for (let ordinal = from; ordinal <= to; ordinal++) this.#kept.get(ordinal)!.letter!.stored = true;
     deadLetters.stored(to - from + 1);
     inFlight.acknowledged(from, to);
@@ -195,7 +196,8 @@ export class ShardLetters implements Delivery {
   }
 
   refused(ordinal: number, refusal: ConnectorError): void | Promise<void> {
-    const { streamName: stream, shardId, giveUp } = this.#options;
+    const { streamName: stream, shardId, giveUp, progress } = this.#options;
+    if (progress.over.aborted) return;
     const { record: { sequenceNumber }, letter } = this.#kept.get(ordinal)!;
     const error = new ConnectorError(
       `stream ${stream}, ${shardId}, sequence number ${sequenceNumber}: the dead letter was refused for good: ` +

@@ -74,7 +74,7 @@ export function totalsLine({ records, dropped, deadLettered, throttles }: Connec
   return [
     `${records} records in all`,
     ...dropped > 0 ? [`${dropped} dropped by hooks`] : [],
-    ...deadLettered > 0 ? [`${deadLettered} dead letters`] : [],
+    ...deadLettered > 0 ? [`${deadLettered} dead-lettered`] : [],
     ...throttles > 0 ? [`${throttles} throttles`] : [],
   ].join(", ");
 }
