@@ -45,7 +45,7 @@ export class Topics {
     if (topic instanceof Topic) return topic.send(message, delivery, ordinal, sequenceId);
     queueMicrotask(() => {
       this.#context.finished(1);
-      delivery.refused(ordinal, topic);
+      void delivery.refused(ordinal, topic); // there is no producer that could wait
     });
   }
 
