@@ -7,13 +7,15 @@ import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { layRoad } from "../e2e/kit.ts";
 import { pulsarBroker } from "../servers/broker.ts";
-import { assertIntact, judge } from "./judge.ts";
+import { assertDelivered, judge } from "./judge.ts";
 import { type Ledger, type LedgerEntry, sha256 } from "./load.ts";
-import { type Figures, type ProofScope, PROPERTIES } from "./proof.ts";
+import { type DeliveryMode, type Figures, partitionedTopic, type ProofScope, PROPERTIES } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
 import { copyRest, stopWell, until } from "./worker.ts";
 
 const SHARDS = 32;
+/** Under effectively-once each shard has a producer on each. */
+const PARTITIONS = 3;
 const RECORD_BYTES = 1024 * 1024 - 16; // with its key a record has 1 MiB
 /** No page with records for so long means that reading pauses. */
 const QUIET_MS = 3_000;
@@ -32,15 +34,21 @@ const MOST_RESIDENT_MIB = 900;
 /** Options of {@link memory}. */
 export interface MemoryOptions {
   readonly recordsPerShard: number;
+  /** @default "at-least-once" */
+  readonly delivery?: DeliveryMode;
 }
 
 /** Throws when the program takes too much memory, goes on reading, or loses anything. */
-export async function memory(scope: ProofScope, { recordsPerShard }: MemoryOptions): Promise<Figures> {
+export async function memory(
+  scope: ProofScope,
+  { recordsPerShard, delivery = "at-least-once" }: MemoryOptions,
+): Promise<Figures> {
   const road = await layRoad(scope, { shards: SHARDS, runtime: scope.runtime, requestLogSize: 100_000 });
   const pulsar = await startPulsarProxy(scope, { serviceUrl: (await pulsarBroker()).serviceUrl });
+  const topic = await partitionedTopic(PARTITIONS, delivery);
   const config = await road.write("defaults.toml", {
     kinesisRecordProperties: PROPERTIES,
-    pulsar: { serviceUrl: pulsar.serviceUrl },
+    pulsar: { serviceUrl: pulsar.serviceUrl, topic, delivery },
   });
   const ledger = fill(road, recordsPerShard);
   // Nothing is read before Pulsar stands still, and then there is a backlog in every shard.
@@ -81,12 +89,12 @@ export async function memory(scope: ProofScope, { recordsPerShard }: MemoryOptio
   assert.doesNotMatch(worker.stderr, /lost the lease/, "the machine is too slow for this proof");
   // A stop gives up pages that are on their way: the next run reads them.
   await copyRest(road, config);
-  const verdict = await judge(road.topic, ledger, { queueSize: 20 });
+  const verdict = await judge(topic, ledger, { queueSize: 20 });
   const remark =
     `resident: ${before} MiB before, at most ${paused} while Pulsar stood, ${slow} while it was slow, ` +
     `${peak} in all; ${given} MiB read while it stood, then ${reads} reads/s, ${slowlyRead} MiB while it was slow`;
   scope.say?.(remark);
-  assertIntact(verdict);
+  assertDelivered(verdict, delivery);
   assert.ok(paused < MOST_STANDING_MIB, `${paused} MiB resident at most, more than ${MOST_STANDING_MIB}`);
   assert.ok(slow < MOST_STANDING_MIB, `${slow} MiB resident at most, more than ${MOST_STANDING_MIB}`);
   assert.ok(slowlyRead > 0, "nothing was read while Pulsar was slow");

@@ -80,7 +80,11 @@ export async function onceSteal(
       await delay(randomInt(0, 7000)); // the broker asks the frozen one for five seconds whether it lives
       const before = lostLeases(owner);
       owner.kill("SIGCONT");
-      await until("the woken worker knows", () => lostLeases(owner) > before, 30_000);
+      await until("the woken worker knows", () => lostLeases(owner) > before, 60_000).catch((cause) => {
+        throw new Error(`the woken worker said nothing of a lost lease:\n${owner.stderr.slice(-4000)}`, {
+          cause,
+        });
+      });
     }
     scope.say?.(
       `${round + 1}: ${isFreeze ? "frozen" : "killed"}, ${left.inFlight} shards in flight, ` +

@@ -54,6 +54,10 @@ const PROOFS: Readonly<Record<string, Proof>> = {
       ),
   },
   memory: { prove: (scope, { short }) => memory(scope, { recordsPerShard: short ? 6 : 16 }) },
+  "memory-once": {
+    prove: (scope, { short }) => memory(scope, { recordsPerShard: short ? 6 : 16, delivery: ONCE }),
+    shortOn: [],
+  },
   once: {
     prove: (scope, { rounds }) =>
       kills(scope, { rounds: rounds(4, 100), delivery: ONCE, made: FILTERED, pulsar: COMPRESSED }),
