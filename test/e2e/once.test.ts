@@ -70,6 +70,7 @@ async function onceRoad(
           TableName,
           Key: { leaseKey: { S: shardId! } },
           UpdateExpression: expression,
+          ExpressionAttributeNames: { "#c": "checkpoint" },
           ExpressionAttributeValues: values as never,
         }),
       );
@@ -128,6 +129,143 @@ test(
     const cli = await road.start({ pulsar: { batchMaxMessages: 10 } });
     assert.equal(await cli.exitCode, 1, cli.stderr);
     assert.match(cli.stderr, /deduplication is off .* set-deduplication public\/once-\w+ --enable/);
-    assert.ok((await summarizeTopic(road.topic)).length <= 10);
+    const stored = (await summarizeTopic(road.topic)).length;
+    assert.ok(stored <= 10, `${stored} messages were published`);
   },
 );
+
+test(
+  "e2e once: killed before the first checkpoint, each start position goes on where it began",
+  { skip },
+  async (t) => {
+    const time = new Date(Date.now() - 60_000);
+    for (const initialPositionInStream of ["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]) {
+      const road = await onceRoad(t);
+      const old = initialPositionInStream === "TRIM_HORIZON" ? 0 : 20;
+      const arrivedAt = time.getTime() - 1;
+      const data = Array.from({ length: old }, () => ({ partitionKey: "old", data: "old", arrivedAt }));
+      road.kinesis.putRecords(road.streamName, data);
+      const changes = {
+        initialPositionInStream,
+        checkpointInterval: 600_000,
+        ...(initialPositionInStream === "AT_TIMESTAMP" ? { startAtTime: time.toISOString() } : {}),
+      };
+      for (const round of [0, 1, 2]) {
+        const cli = await road.start(changes);
+        await cli.waitFor(/reading shard /, 60_000);
+        road.put(round * 300, 300);
+        await received(cli, road.topic, round * 300 + 250);
+        await killed(cli);
+        assert.equal((await road.row())["checkpoint"]!["S"], initialPositionInStream);
+      }
+      const last = await road.start(changes);
+      await last.waitFor(/reading shard /, 60_000);
+      road.put(900, 10);
+      await received(last, road.topic, 910);
+      await stopped(last);
+      await assertOnce(road.topic, 910);
+    }
+  },
+);
+
+const EVEN = "export const onRecord = (record) => record.json() % 2 ? null : undefined;\n";
+const ALL = "export const onRecord = () => undefined;\n";
+
+test(
+  "e2e once: a hook that changes while drained keeps its name, while messages are on their way it does not",
+  { skip },
+  async (t) => {
+    const road = await onceRoad(t);
+    await road.script("hook.mjs", EVEN);
+    const changes = { hooks: [{ path: "hook.mjs" }] };
+    road.put(0, 100);
+    const first = await road.start(changes);
+    await received(first, road.topic, 50);
+    await stopped(first);
+    await road.script("hook.mjs", ALL);
+    road.put(100, 100);
+    const second = await road.start({ ...changes, checkpointInterval: 600_000 });
+    await received(second, road.topic, 150);
+    assert.doesNotMatch(second.stderr, /new producer name/);
+    await killed(second);
+    await road.script("hook.mjs", EVEN);
+    const third = await road.start(changes);
+    await received(third, road.topic, 200);
+    assert.match(third.stderr, /new producer name .* hooks, their options or the routing changed/);
+    await stopped(third);
+    const numbers = (await readTopic(road.topic, { count: 200 })).map(({ data }) => Number(data));
+    const even = (from: number) => Array.from({ length: 50 }, (_, index) => from + 2 * index);
+    assert.deepEqual(numbers, [
+      ...even(0),
+      ...Array.from({ length: 100 }, (_, index) => 100 + index),
+      ...even(100),
+    ]);
+  },
+);
+
+test(
+  "e2e once: partitions that are added between publishing and a kill change no routing before the shard is drained",
+  { skip },
+  async (t) => {
+    const road = await onceRoad(t, { partitions: 2 });
+    road.put(0, 500);
+    const first = await road.start({ checkpointInterval: 600_000 });
+    await received(first, road.topic, 500);
+    await killed(first);
+    await pulsarAdmin().updatePartitions(road.topic, 5);
+    const second = await road.start();
+    road.put(500, 100);
+    await received(second, road.topic, 600);
+    await stopped(second);
+    await assertOnce(road.topic, 600);
+    const before = await readTopic(road.topic, { count: 600 });
+    assert.ok(before.every(({ partition }) => partition < 2));
+    const third = await road.start();
+    road.put(600, 200);
+    await received(third, road.topic, 800);
+    await stopped(third);
+    await assertOnce(road.topic, 800);
+    const all = await readTopic(road.topic, { count: 800 });
+    assert.equal(new Set(all.map(({ partition }) => partition)).size, 5);
+    assert.equal(new Set(all.map(({ producerName }) => producerName)).size, 1);
+  },
+);
+
+test("e2e once: a checkpoint that was moved back by hand publishes again from there", { skip }, async (t) => {
+  const road = await onceRoad(t);
+  road.put(0, 100);
+  const first = await road.start();
+  await received(first, road.topic, 100);
+  await stopped(first);
+  const { sequenceNumber } = road.kinesis.records(road.streamName)[89]!;
+  await road.edit("SET #c = :c", { ":c": { S: sequenceNumber } });
+  const second = await road.start();
+  await received(second, road.topic, 110);
+  assert.match(second.stderr, /new producer name .* the checkpoint was moved by somebody else/);
+  await stopped(second);
+  const numbers = (await readTopic(road.topic, { count: 110 })).map(({ data }) => Number(data));
+  const wanted = [
+    ...Array.from({ length: 100 }, (_, index) => index),
+    ...Array.from({ length: 10 }, (_, index) => 90 + index),
+  ];
+  assert.deepEqual(numbers, wanted);
+});
+
+test("e2e once: a frozen worker holds its producer's name; the next owner waits for it and then goes on", {
+  skip,
+}, async (t) => {
+  const road = await onceRoad(t);
+  road.put(0, 500);
+  const frozen = await road.start({ checkpointInterval: 600_000 });
+  await received(frozen, road.topic, 500);
+  frozen.kill("SIGSTOP");
+  const next = await road.start();
+  // Brokers refuse the name until they find that its connection is dead (5 s on Pulsar 4.0.7), older ones for a minute.
+  await next.waitFor(/publishing to/, 90_000);
+  road.put(500, 100);
+  frozen.kill("SIGCONT");
+  await received(next, road.topic, 600);
+  await stopped(next);
+  await killed(frozen);
+  await assertOnce(road.topic, 600);
+});
