@@ -21,6 +21,8 @@ const FIRST_BYTES = 128 * 1024;
 const KEPT_BYTES = 256 * 1024;
 const KEPT_BUFFERS = 32;
 const kept: Buffer[] = [];
+/** Long texts become strings in pieces of at most so many bytes. */
+const LARGEST_PIECE = 32 * 1024;
 
 /** A place in a JSON text. The methods throw INCOMPLETE, and SyntaxError for what is no JSON. */
 export class JsonBytes {
@@ -124,8 +126,9 @@ export class JsonBytes {
     const before = this.#at;
     this.expect(QUOTE);
     const start = this.#at;
-    for (let from = start, length = this.#lastLength + 16; from < this.#end; from += length, length *= 2) {
-      const to = Math.min(from + length, this.#end);
+    const piece = Math.min(this.#lastLength + 16, LARGEST_PIECE);
+    for (let from = start; from < this.#end; from += piece) {
+      const to = Math.min(from + piece, this.#end);
       const found = this.#bytes.toString("latin1", from, to).indexOf('"');
       if (found < 0) continue;
       const end = from + found;
@@ -136,7 +139,7 @@ export class JsonBytes {
       into.start = start;
       into.end = end;
       into.plain = false;
-      this.#lastLength = end - start;
+      this.#lastLength = Math.max(end - start, 256);
       this.#at = end + 1;
       return;
     }
