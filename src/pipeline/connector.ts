@@ -126,7 +126,7 @@ export class Connector {
   status(): ConnectorStatus {
     const shards = Array.from(this.#running.values(), ({ consumer }) => consumer.status());
     const lags = shards.flatMap(({ millisBehindLatest }) => millisBehindLatest ?? []);
-    const { records, bytes, dropped, deadLettered, checkpoints, allThrottles } = this.#totals;
+    const { records, bytes, dropped, deadLettered, duplicates, checkpoints, allThrottles } = this.#totals;
     return {
       state: this.#state,
       streamName: this.#options.streamName,
@@ -135,6 +135,7 @@ export class Connector {
       bytes: bytes.value,
       dropped: dropped.value,
       deadLettered: deadLettered.value,
+      duplicates: duplicates.value,
       checkpoints: checkpoints.value,
       throttles: allThrottles,
       bufferedBytes: this.#budget.bytes,

@@ -189,9 +189,9 @@ export class ShardGeneration {
     const { streamName: stream, onFault } = this.#parts;
     const { shardId } = this.#lease;
     const where = { stream, shardId, topic };
-    const known = this.#routed.get(topic);
-    if (known === count) return;
-    if (known !== undefined) {
+    if (this.#routed.get(topic) === count) return;
+    const known = this.#partitions[topic] ?? count;
+    if (known !== count) {
       throw new ConnectorError(
         `shard ${shardId}: topic ${topic} is routed over ${known} partitions, and cannot be over ${count} before the ` +
           "shard is drained",

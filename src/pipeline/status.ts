@@ -38,6 +38,8 @@ export interface ConnectorStatus {
   readonly dropped: number;
   /** Stored in the dead-letter topic. */
   readonly deadLettered: number;
+  /** Messages that the broker had already and did not store again (effectively once). */
+  readonly duplicates: number;
   readonly checkpoints: number;
   readonly throttles: number;
   /** Bytes read or asked for that are not finished. */
@@ -70,11 +72,13 @@ export function statusLine(
 }
 
 /** What was done since the start, in words. */
-export function totalsLine({ records, dropped, deadLettered, throttles }: ConnectorStatus): string {
+export function totalsLine(status: ConnectorStatus): string {
+  const { records, dropped, deadLettered, duplicates, throttles } = status;
   return [
     `${records} records in all`,
     ...dropped > 0 ? [`${dropped} dropped by hooks`] : [],
     ...deadLettered > 0 ? [`${deadLettered} dead-lettered`] : [],
+    ...duplicates > 0 ? [`${duplicates} duplicates left out by Pulsar`] : [],
     ...throttles > 0 ? [`${throttles} throttles`] : [],
   ].join(", ");
 }

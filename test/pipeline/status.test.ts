@@ -37,6 +37,7 @@ test("status: what waits, was dropped or throttled is in the line, and lag in a 
     bytes: 1_200_000_000,
     dropped: 5,
     deadLettered: 3,
+    duplicates: 4,
     checkpoints: 1,
     throttles: 2,
     bufferedBytes: 0,
@@ -46,7 +47,7 @@ test("status: what waits, was dropped or throttled is in the line, and lag in a 
   assert.equal(
     statusLine(status, { ...status, records: 0, bytes: 0 }, 60_000),
     "20000 records/s, 20 MB/s, 1 shards (1 wait for their parents), 3.0 h behind, 7 in flight, " +
-      "1200000 records in all, 5 dropped by hooks, 3 dead-lettered, 2 throttles",
+      "1200000 records in all, 5 dropped by hooks, 3 dead-lettered, 4 duplicates left out by Pulsar, 2 throttles",
   );
   const before = statusLine({ ...status, millisBehindLatest: undefined }, undefined, 60_000);
   assert.match(before, /nothing read yet/);
