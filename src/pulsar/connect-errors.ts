@@ -42,6 +42,8 @@ const NO_COMMON_VERSION = /ALERT_PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_PROTOC
 const CLIENT_CERTIFICATE_MISSING = /ALERT_CERTIFICATE_REQUIRED/;
 const CLIENT_CERTIFICATE_REFUSED =
   /ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)/;
+/** Java brokers say no more about a client's certificate that they do not trust. */
+const HANDSHAKE_ENDED = /ALERT_(INTERNAL_ERROR|HANDSHAKE_FAILURE)/;
 const ANY_TLS_CODE = /^(ERR_SSL|ERR_TLS|ERR_OSSL|CERT_|INVALID_|EPROTO|UNABLE_TO|HOSTNAME_)/;
 const UNKNOWN_NAME = /^(ENOTFOUND|EAI_\w+)$/;
 
@@ -74,6 +76,12 @@ export function connectFailure(why: unknown, attempt: ConnectAttempt): Connector
     return tls(`${broker} does not speak TLS on this port: use its TLS port (6651 by default), or pulsar://`);
   }
   if (NO_COMMON_VERSION.test(code)) return tls(`${broker} knows no version of TLS from 1.2 on (${code})`);
+  if (HANDSHAKE_ENDED.test(code)) {
+    return tls(
+      `${broker} ended the TLS handshake (${code}): does it trust the client's certificate of pulsar.tls.certFile ` +
+        "or pulsar.auth? The broker's log says why",
+    );
+  }
   if (ANY_TLS_CODE.test(code)) return tls(`no encrypted connection to ${broker}: ${wordsOf(why)} (${code})`);
   if (UNKNOWN_NAME.test(code)) {
     return unreachable(

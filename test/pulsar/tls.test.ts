@@ -33,7 +33,7 @@ test("pulsar tls: the name that is dialled is asked for and checked, an IP liter
     const { sink, notes } = openSink(t, url, { tls });
     sendTexts(sink, new RecordingDelivery(), ["a"]);
     await until(() => sink.pending === 0 || notes.fatal.length > 0, "the receipt");
-    assert.deepEqual(notes, { fatal: [], reconnecting: [], connected: ["persistent://public/default/t"] });
+    assert.deepEqual([notes.fatal, notes.reconnecting, notes.connected.length], [[], [], 1]);
   }
   // The second client was sent on by its lookup to the name that the broker advertises.
   assert.deepEqual(broker.serverNames, ["localhost", undefined, "localhost"]);
