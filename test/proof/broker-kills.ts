@@ -1,5 +1,5 @@
-// A broker that is killed by SIGKILL under load and started again on its data, over and over, while one worker goes on:
-// nothing is lost, every shard is in order, and under effectively-once nothing is there twice.
+// A broker that is killed by SIGKILL under load and started again on its data, over and over, while one worker goes on
+// (in every third round it dies as well, and another begins): nothing is lost, every shard is in order, and under effectively-once nothing is there twice.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
@@ -15,7 +15,7 @@ import { assertDelivered, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type DeliveryMode, type Figures, type ProofScope, workerConfig } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
-import { copyRest, leaseRows, nextCheckpoint, remains, stopWell, until } from "./worker.ts";
+import { copyRest, killHard, leaseRows, nextCheckpoint, remains, stopWell, until } from "./worker.ts";
 
 /** Receipts come so late that a killed broker always owes some. */
 const RECEIPT_DELAY_MS = 50;
@@ -45,12 +45,12 @@ export async function brokerKills(
   const road = await layRoad(scope, { shards: 4, runtime: scope.runtime, serviceUrl: broker.serviceUrl });
   await pulsarAdmin(broker.adminUrl).createPartitionedTopic(road.topic, 3);
   const rows = await leaseRows(scope, road);
-  const settings = { serviceUrl: pulsar.serviceUrl, checkpointInterval: 300, failoverTimeMs: 10_000 };
+  const settings = { serviceUrl: pulsar.serviceUrl, checkpointInterval: 300, failoverTimeMs: 5000 };
   const config = await workerConfig(road, "worker.toml", { ...settings, pulsar: { delivery } });
   const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
   load.start();
   scope.after(() => load.stop());
-  const worker = road.run("run", config);
+  let worker = road.run("run", config);
 
   let valid = 0;
   let slowestMs = 0;
@@ -65,6 +65,10 @@ export async function brokerKills(
     const left = remains(worker, await rows.read());
     if (owed > 0 && left.inFlight > 0) valid++;
     await delay(randomInt(0, 2000));
+    if (round % 3 === 2) {
+      await killHard(worker);
+      worker = road.run("run", config); // it waits for the broker
+    }
     await start();
     const backAt = performance.now();
     await nextCheckpoint(worker);

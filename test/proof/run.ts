@@ -43,6 +43,10 @@ const [ONCE, PLAIN] = ["effectively-once", "at-least-once"] as const;
 const PROOFS: Readonly<Record<string, Proof>> = {
   kills: { prove: (scope, { rounds }) => kills(scope, { rounds: rounds(8, 50) }) },
   latest: { prove: (scope, { rounds }) => latest(scope, { rounds: rounds(2, 10) }) },
+  "latest-once": {
+    prove: (scope, { rounds }) => latest(scope, { rounds: rounds(2, 10), delivery: ONCE }),
+    shortOn: [],
+  },
   "clean-stop": { prove: (scope, { rounds }) => cleanStop(scope, { rounds: rounds(3, 15) }) },
   takeover: { prove: (scope, { rounds }) => takeover(scope, { rounds: rounds(1, 6) }) },
   frozen: { prove: (scope, { rounds }) => frozen(scope, { rounds: rounds(1, 5) }) },
