@@ -14,7 +14,7 @@ import type { Connection } from "./connection.ts";
 import { KeyBatcher } from "./key-batcher.ts";
 import { OnceGuard } from "./once-guard.ts";
 import type { OnceProducer, ProducerContext } from "./producer-context.ts";
-import { refusalOf } from "./refusals.ts";
+import { limitLowered, refusalOf } from "./refusals.ts";
 import { type FrameTarget, SendQueue } from "./send-queue.ts";
 import { brokerAddress } from "./service-url.ts";
 import type { Delivery } from "./sink.ts";
@@ -196,12 +196,15 @@ export class Producer implements SessionUser, Batching {
   sendError(command: CommandOf<"SEND_ERROR">): void {
     const { connection } = this.#session;
     if (connection === undefined) return;
-    const { head } = this.#queue;
-    const { action, error } = refusalOf(command, { topic: this.topic, broker: connection.name, head });
+    const { sequenceId } = command;
+    const entry = this.#queue.inFlight(sequenceId);
+    const { action, error } = refusalOf(command, { topic: this.topic, broker: connection.name, entry });
     if (action === "fail") return this.fail(error);
-    if (action === "refuse-head") this.#queue.refuseHead(error);
-    else if (action !== "too-large" || !this.#queue.refuseHeadsSize(error)) {
-      return this.#session.end({ error, closeFirst: true });
+    if (action === "ignore") return;
+    if (action === "refuse") this.#queue.refuse(sequenceId, error);
+    else if (action === "again") return this.#session.end({ error, closeFirst: true });
+    else if (!this.#queue.refuseSize(sequenceId, error)) {
+      return this.#session.end({ error: limitLowered(error), closeFirst: true });
     }
     this.#once?.gaveNothing(this.#queue.given);
   }

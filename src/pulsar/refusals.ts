@@ -1,5 +1,6 @@
-// What a broker's SEND_ERROR means for the frames of a producer: the end of all, of the oldest one, or one more
-// attempt with the same bytes. The rules are those of Pulsar's Java client where it has any.
+// What a broker's SEND_ERROR means for the frames of a producer: the end of all, of one entry, or one more attempt
+// with the same bytes. The rules are those of Pulsar's Java client where it has any, except that the entry need not be
+// the oldest: what a broker refuses by looking at it (its size) it answers ahead of the receipts of earlier entries.
 
 import { ConnectorError } from "../core/errors.ts";
 import { brokerError } from "./errors.ts";
@@ -11,39 +12,39 @@ import { serverErrorName } from "./wire/server-error.ts";
 export type Refusal =
   /** This and every further message is refused for good. */
   | { readonly action: "fail"; readonly error: ConnectorError }
-  /** The oldest entry is refused for good, the others go on. */
-  | { readonly action: "refuse-head"; readonly error: ConnectorError }
-  /** The oldest entry is refused for its size: see SendQueue. */
+  /** The entry is refused for good, the others go on. */
+  | { readonly action: "refuse"; readonly error: ConnectorError }
+  /** The entry is refused for its size: see SendQueue. */
   | { readonly action: "too-large"; readonly error: ConnectorError }
   /** The producer is opened again, and everything without a receipt sent again. */
-  | { readonly action: "again"; readonly error: ConnectorError };
+  | { readonly action: "again"; readonly error: ConnectorError }
+  /** Nothing: nobody waits for the entry any more. */
+  | { readonly action: "ignore"; readonly error: ConnectorError };
 
 /** Whose frame was refused. */
 export interface RefusedFrame {
   readonly topic: string;
   readonly broker: string;
-  /** The oldest entry without a receipt. */
-  readonly head: Entry | undefined;
+  /** The entry, if it is in flight. */
+  readonly entry: Entry | undefined;
 }
 
 /** See the file's header. */
-export function refusalOf(command: CommandOf<"SEND_ERROR">, { topic, broker, head }: RefusedFrame): Refusal {
+export function refusalOf(command: CommandOf<"SEND_ERROR">, { topic, broker, entry }: RefusedFrame): Refusal {
   const error = brokerError(command.error, command.message, { operation: "SEND", topic, broker });
-  const isHead = head !== undefined && command.sequenceId >= head.firstSequenceId &&
-    command.sequenceId <= head.lastSequenceId;
   switch (serverErrorName(command.error)) {
     case "TopicTerminatedError":
     case "ProducerFenced":
       return { action: "fail", error };
     case "NotAllowedError":
-      if (!isHead) break;
+      if (entry === undefined) return { action: "ignore", error };
       return isAboutSize(command.message)
         ? { action: "too-large", error: tooLargeForTopic(error) }
-        : { action: "refuse-head", error };
+        : { action: "refuse", error };
     case "ChecksumError":
-      if (!isHead || head.intact) break; // damaged on its way: the same bytes again
+      if (entry?.intact !== false) break; // damaged on its way: the same bytes again
       return {
-        action: "refuse-head",
+        action: "refuse",
         error: new ConnectorError(`a frame for topic ${topic} was damaged in memory before it was sent`, {
           code: "INTERNAL",
           cause: error,
@@ -63,4 +64,14 @@ function tooLargeForTopic(error: ConnectorError): ConnectorError {
     `${error.message} This topic takes smaller messages than its broker (policy maxMessageSize).`,
     { code: "MESSAGE_TOO_LARGE", cause: error, where: error.where },
   );
+}
+
+/** What makes a producer open again when a topic's limit was lowered below what it took before. */
+export function limitLowered(error: ConnectorError): ConnectorError {
+  return new ConnectorError(`${error.message} Smaller batches are sent from now on.`, {
+    code: "PULSAR_UNAVAILABLE",
+    retryable: true,
+    cause: error,
+    where: error.where,
+  });
 }

@@ -58,8 +58,8 @@ export class SendQueue {
   #unsettled = 0;
   /** Size of the largest frame that the topic took. */
   #taken = NO_LIMIT_BELOW;
-  /** A larger one is on its way; nothing is given behind it. */
-  #isProbing = false;
+  /** Has a larger one on its way; nothing is given behind it. */
+  #probe: Batch | undefined;
   /** Batches that are larger are split: a topic may take less than its broker. */
   #topicLimit = Infinity;
 
@@ -96,7 +96,7 @@ export class SendQueue {
   rewind(): void {
     for (let at = 0; at <= this.#given; at++) this.#batches[at]?.rewind();
     this.#given = 0;
-    this.#isProbing = false;
+    this.#probe = undefined;
   }
 
   /** Seals what comes next, up to `maxBytes`: costs time, so it is done before parties are asked. */
@@ -165,9 +165,14 @@ export class SendQueue {
     return isDone ? "done" : "chunk";
   }
 
-  /** The oldest entry was refused for good. */
-  refuseHead(error: ConnectorError): void {
-    this.#refuse(0, error);
+  /** The entry that the present connection was given, or chunks of it, and that has this id: refusals overtake receipts. */
+  inFlight(sequenceId: number): Entry | undefined {
+    return this.#batches[this.#indexOf(sequenceId)]?.entry;
+  }
+
+  /** The entry with this id, which is in flight, was refused for good. */
+  refuse(sequenceId: number, error: ConnectorError): void {
+    this.#refuse(this.#indexOf(sequenceId), error);
     this.#endProbe();
   }
 
@@ -177,23 +182,24 @@ export class SendQueue {
   }
 
   /**
-   * The oldest entry was refused for its size alone: its halves are given instead, a single message is refused.
-   * False when later entries may be stored already, which a limit that was lowered just now can do: then the session
-   * has to be ended, and all is sent again. Under effectively-once that would look like duplicates, so all of the
-   * entry's messages are refused.
+   * The entry with this id, which is in flight, was refused for its size alone: its halves are given instead, a single
+   * message is refused. False when later entries may be stored already, which a limit that was lowered just now can do:
+   * then the session has to be ended, and all is sent again. Under effectively-once that would look like duplicates, so
+   * all of the entry's messages are refused.
    */
-  refuseHeadsSize(error: ConnectorError): boolean {
-    const batch = this.#batches[0]!;
-    const isLast = this.#given === 0 || (this.#given === 1 && (this.#batches[1]?.framesGiven ?? 0) === 0);
+  refuseSize(sequenceId: number, error: ConnectorError): boolean {
+    const at = this.#indexOf(sequenceId);
+    const batch = this.#batches[at]!;
+    const isLast = at + 1 >= this.#given && !((this.#batches[at + 1]?.framesGiven ?? 0) > 0);
     this.#topicLimit = batch.entry.messageSize - 1;
     this.#taken = Math.min(this.#taken, this.#topicLimit);
     if (batch.count === 1 || (batch.isOnce && !isLast)) {
-      this.refuseHead(error);
+      this.refuse(sequenceId, error);
       return true;
     }
-    this.#given = 0;
+    this.#given = at;
     batch.rewind();
-    this.#insert(1, batch.splitAt(batch.count >> 1));
+    this.#insert(at + 1, batch.splitAt(batch.count >> 1));
     this.#endProbe();
     return isLast;
   }
@@ -226,7 +232,7 @@ export class SendQueue {
 
   /** Batches from here on cannot be given now. */
   get #end(): number {
-    return this.#isProbing ? 0 : Math.min(this.#barrier, this.#batches.length);
+    return this.#probe !== undefined ? 0 : Math.min(this.#barrier, this.#batches.length);
   }
 
   /** Seals a batch that is not; true when there was something to do. */
@@ -260,16 +266,23 @@ export class SendQueue {
   #noteFrame(batch: Batch, size: number): void {
     batch.framesGiven++;
     batch.largestFrame = Math.max(batch.largestFrame, size);
-    if (size > this.#taken) this.#isProbing = true;
+    if (size > this.#taken) this.#probe = batch;
   }
 
-  /** Nothing is on its way any more? */
+  /** Goes on when the topic's answer to the largest frame is there, or nobody waits for it any more. */
   #endProbe(): void {
-    const next = this.#batches[0];
-    const isQuiet = this.#given === 0 && (next === undefined || next.framesGiven === next.receipts);
-    if (!this.#isProbing || !isQuiet) return;
-    this.#isProbing = false;
+    const probe = this.#probe;
+    if (probe === undefined) return;
+    if (probe.receipts < probe.framesGiven && this.#batches.includes(probe)) return;
+    this.#probe = undefined;
     this.#events.resumed();
+  }
+
+  /** −1 when there is none. */
+  #indexOf(sequenceId: number): number {
+    return this.#batches.findIndex(({ entry, framesGiven }) =>
+      framesGiven > 0 && sequenceId >= entry.firstSequenceId && sequenceId <= entry.lastSequenceId
+    );
   }
 
   #insert(at: number, batch: Batch): void {

@@ -255,8 +255,9 @@ test("pulsar queue: a batch that a topic refuses for its size is halved, until o
   for (let sent = bench.take(); sent.length > 0; sent = bench.take()) {
     for (const { ids, size } of sent) {
       probes++;
-      if (size > limit) assert.equal(bench.queue.refuseHeadsSize(ERROR), true, "nothing was given behind it");
-      else {
+      if (size > limit) {
+        assert.equal(bench.queue.refuseSize(ids.at(-1)!, ERROR), true, "nothing was given behind it");
+      } else {
         assert.equal(bench.queue.receipt(ids[0]!, false), "done");
         stored.push(...ids);
       }
@@ -266,6 +267,23 @@ test("pulsar queue: a batch that a topic refuses for its size is halved, until o
   assert.deepEqual(delivery.refusals.map(({ ordinal }) => ordinal), [3]);
   assert.ok(probes <= 12, `${probes} frames`);
   assert.ok(bench.queue.isEmpty);
+});
+
+test("pulsar queue: a refusal for size overtakes the receipts of what was given before", () => {
+  const bench = new Bench();
+  const delivery = new RecordingDelivery();
+  bench.queue.add(batchOf([100], 0, delivery));
+  bench.queue.add(batchOf([2000, 2000], 1, delivery));
+  bench.queue.add(batchOf([100], 3, delivery));
+  assert.deepEqual(idsOf(bench.take()), [[0], [1, 2]]);
+  assert.equal(bench.queue.refuseSize(2, ERROR), true);
+  assert.deepEqual(idsOf(bench.take()), [[1]]);
+  assert.equal(bench.queue.refuseSize(1, ERROR), true);
+  assert.deepEqual(idsOf(bench.take()), [[2]]);
+  assert.equal(bench.queue.inFlight(1), undefined);
+  for (const id of [0, 2]) assert.equal(bench.queue.receipt(id, false), "done");
+  assert.deepEqual(idsOf(bench.take()), [[3]]);
+  assert.deepEqual([delivery.refusals.map(({ ordinal }) => ordinal), delivery.runs], [[1], [[0, 0], [2, 2]]]);
 });
 
 test("pulsar queue: nothing is given behind a frame larger than any that the topic took", () => {
@@ -286,7 +304,7 @@ test("pulsar queue: a limit that is lowered while frames follow: all again, or r
     bench.queue.add(batchOf([1000, 1000], 1, delivery));
     bench.queue.add(batchOf([1000], 3, delivery));
     assert.deepEqual(idsOf(bench.take()), [[1, 2], [3]]);
-    assert.equal(bench.queue.refuseHeadsSize(ERROR), !isAgain);
+    assert.equal(bench.queue.refuseSize(2, ERROR), !isAgain);
     if (isAgain) {
       bench.queue.rewind();
       assert.deepEqual(idsOf(bench.take(1)), [[1]]);
