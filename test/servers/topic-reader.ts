@@ -167,11 +167,13 @@ async function ask<T>(
   });
   if (!response.body) throw new Error(`topic reader: ${action} ${topic}: ${response.status} without a body`);
   const result: T[] = [];
-  let rest = "";
+  let rest: string[] = []; // of a line; large messages come in hundreds of pieces
   let ended = false;
   const take = (text: string) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop() ?? "";
+    rest.push(text);
+    if (!text.includes("\n")) return;
+    const lines = rest.join("").split("\n");
+    rest = [lines.pop() ?? ""];
     for (const line of lines) {
       if (line === "") continue;
       const value = JSON.parse(line);
