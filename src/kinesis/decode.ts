@@ -235,13 +235,6 @@ export class PageDecoder {
   }
 }
 
-/** Reads a whole answer. @throws SyntaxError for a body that is no JSON object */
-export function decodePage(body: Uint8Array): GetRecordsPage {
-  const decoder = new PageDecoder();
-  decoder.push(body);
-  return decoder.end();
-}
-
 function childShard(child: WireChildShard): ChildShard {
   return {
     shardId: child.ShardId,

@@ -5,10 +5,17 @@ import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { GetRecordsCommand, type GetRecordsOutput } from "@aws-sdk/client-kinesis";
 import fc from "fast-check";
-import { decodePage, type GetRecordsPage, PageDecoder } from "../../src/kinesis/decode.ts";
+import { type GetRecordsPage, PageDecoder } from "../../src/kinesis/decode.ts";
 import { type Answer, apiOn, sdkOn } from "./transport.ts";
 
 const signal = new AbortController().signal;
+
+/** A whole answer at once. */
+function decodePage(body: Uint8Array): GetRecordsPage {
+  const decoder = new PageDecoder();
+  decoder.push(body);
+  return decoder.end();
+}
 
 /** The SDK's output in our terms. */
 function asPage(output: GetRecordsOutput): GetRecordsPage {
