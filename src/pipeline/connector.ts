@@ -23,7 +23,7 @@ import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
 import type { OnceSettings } from "./shard-generation.ts";
 import { drainAndRelease } from "./shutdown.ts";
-import { type ConnectorStatus, statusLine, totalsLine } from "./status.ts";
+import { type ConnectorStatus, reportStatus, totalsLine } from "./status.ts";
 import { createTotals, type Totals } from "./totals.ts";
 import { allPastUntil } from "./until.ts";
 
@@ -35,8 +35,6 @@ export interface ConnectorResult {
   /** Shards of which something was in flight, or whose last checkpoint was not stored, when time ran out. */
   readonly undrained: readonly string[];
 }
-
-const STATUS_EVERY_MS = 60_000;
 
 interface Running {
   readonly consumer: ShardConsumer;
@@ -208,7 +206,12 @@ export class Connector {
     const end = until === undefined ? "" : ` until ${new Date(until).toISOString()}`;
     log.info(`copying stream ${streamName} to ${topic}${end}`, { table: tableName });
     coordinator.start();
-    this.#loop(() => this.#reportStatus());
+    this.#loop(() =>
+      reportStatus(() => this.status(), { clock, signal: scope.signal }, (now, line) => {
+        log.info(line);
+        this.#events.emit("status", now);
+      })
+    );
     if (until !== undefined) this.#loop(() => this.#watchUntil(store));
   }
 
@@ -277,18 +280,6 @@ export class Connector {
   #failedIn(consumer: ShardConsumer, error: unknown): void {
     if (this.#stopNow.signal.aborted) return;
     this.#fail(inShard(error, this.#options.streamName, consumer.shardId));
-  }
-
-  async #reportStatus(): Promise<void> {
-    let before: ConnectorStatus | undefined;
-    for (;;) {
-      await this.#parts.clock.sleep(STATUS_EVERY_MS, this.#stopping.signal);
-      if (this.#stopping.signal.aborted) return;
-      const now = this.status();
-      this.#parts.log.info(statusLine(now, before, STATUS_EVERY_MS));
-      this.#events.emit("status", now);
-      before = now;
-    }
   }
 
   async #watchUntil(store: LeaseStore): Promise<void> {

@@ -1,5 +1,7 @@
 // What a connector says of itself: `connector.status()`, and the line that is logged once a minute.
 
+import type { Clock } from "../core/clock.ts";
+
 /** What a shard's consumer is doing. */
 export type ShardState =
   | "waiting-for-parents"
@@ -48,6 +50,24 @@ export interface ConnectorStatus {
   readonly pendingMessages: number;
   /** The largest of the shards; undefined when nothing was read. */
   readonly millisBehindLatest: number | undefined;
+}
+
+const EVERY_MS = 60_000;
+
+/** Tells of the status once a minute until the signal aborts. */
+export async function reportStatus(
+  status: () => ConnectorStatus,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  tell: (now: ConnectorStatus, line: string) => void,
+): Promise<void> {
+  let before: ConnectorStatus | undefined;
+  for (;;) {
+    await clock.sleep(EVERY_MS, signal);
+    if (signal.aborted) return;
+    const now = status();
+    tell(now, statusLine(now, before, EVERY_MS));
+    before = now;
+  }
 }
 
 /** One line for the log. `before` is the status one interval earlier. */
