@@ -80,7 +80,7 @@ export class CommonBatcher implements Batcher {
     const batch = this.#open;
     if (batch === undefined) return;
     this.#open = undefined;
-    if (batch.entry.deliverAt === undefined) this.#expected = batch.entry.bytes;
+    if (batch.entry.deliverAt === undefined) this.#expected = Math.min(batch.entry.bytes, this.maxBytes);
     batch.entry.trim();
     this.#options.complete(batch);
     this.#options.closed();

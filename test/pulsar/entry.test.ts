@@ -320,6 +320,26 @@ test("pulsar entry: chunks fit, and together they are the message, wherever they
   }));
 });
 
+test("pulsar entry: a message of 10 MiB is copied once, and its chunks are views of that copy", () => {
+  const taken: number[] = [];
+  const buffers = {
+    take: (size: number) => (taken.push(size), Buffer.allocUnsafeSlow(size)),
+    give: () => {},
+  };
+  const message = { data: Buffer.alloc(10 * 1024 * 1024, 7), key: "k" };
+  const entry = new Entry(buffers, message, 0);
+  entry.append(message, 0, messageBound(message));
+  entry.seal(HEADER);
+  assert.ok(taken.length === 1 && taken[0]! < message.data.length + 1024, `${taken}`);
+  const options = { maxMessageSize: 5 * 1024 * 1024, uuid: "u" };
+  for (let index = 0; index < chunkCount(entry.frame, options); index++) {
+    const pieces: Buffer[] = [];
+    addChunk(entry.frame, options, index, pieces);
+    assert.equal(pieces[1]!.buffer, entry.frame.buffer);
+    assert.ok(pieces[0]!.length < 300);
+  }
+});
+
 test("pulsar buffer pool: buffers are used again, up to the limit", () => {
   const pool = new BufferPool(128 * 1024, 80 * 1024);
   const first = pool.take(60 * 1024);
