@@ -12,7 +12,7 @@ import { type LocalKinesis, type LocalKinesisOptions, startLocalKinesis } from "
 import { pulsarBroker } from "../servers/broker.ts";
 import { type CliProcess, spawnCli } from "../servers/cli.ts";
 import { startDynalite } from "../servers/dynalite.ts";
-import { readTopic, type TopicMessage } from "../servers/topic-reader.ts";
+import { type ReadOptions, readTopic, type TopicMessage } from "../servers/topic-reader.ts";
 
 /** A random name for streams, topics and tables. */
 export function randomName(prefix: string): string {
@@ -36,10 +36,15 @@ export async function ended(cli: CliProcess, code = 0): Promise<void> {
 }
 
 /** What a running connector copies: waits until a topic holds so many messages; fails with its words if it ends before. */
-export async function received(cli: CliProcess, topic: string, count: number): Promise<TopicMessage[]> {
+export async function received(
+  cli: CliProcess,
+  topic: string,
+  count: number,
+  broker: Pick<ReadOptions, "serviceUrl" | "token"> = {},
+): Promise<TopicMessage[]> {
   const died = cli.exitCode.then((code) => assert.fail(`ended with ${code}: ${cli.stdout}${cli.stderr}`));
   died.catch(() => {}); // an end after the last message is none of this
-  return await Promise.race([readTopic(topic, { count, timeoutMs: 60_000 }), died]);
+  return await Promise.race([readTopic(topic, { ...broker, count, timeoutMs: 60_000 }), died]);
 }
 
 /** Looks every 50 ms until it holds; fails after 30 s. */
