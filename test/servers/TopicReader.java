@@ -253,7 +253,8 @@ public class TopicReader {
 
   static void send(Map<String, String> query, HttpExchange exchange, JsonGenerator out) throws Exception {
     ProducerBuilder<byte[]> builder = connect(query).newProducer().topic(query.get("topic"))
-        .hashingScheme(HashingScheme.Murmur3_32Hash).blockIfQueueFull(true)
+        .hashingScheme(HashingScheme.valueOf(query.getOrDefault("hashingScheme", "Murmur3_32Hash")))
+        .blockIfQueueFull(true)
         .compressionType(CompressionType.valueOf(query.getOrDefault("compression", "NONE")))
         .enableBatching(!"false".equals(query.get("batching")))
         .batchingMaxPublishDelay(20, TimeUnit.MILLISECONDS);

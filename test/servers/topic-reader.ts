@@ -76,6 +76,8 @@ export interface SendOptions extends Pick<ReadOptions, "serviceUrl" | "token"> {
   readonly chunking?: boolean;
   readonly compression?: "NONE" | "LZ4" | "ZLIB" | "ZSTD" | "SNAPPY";
   readonly producerName?: string;
+  /** How a key chooses its partition. @default "Murmur3_32Hash" */
+  readonly hashingScheme?: "Murmur3_32Hash" | "JavaStringHash";
 }
 
 let shared: Promise<{ readonly url: string }> | undefined;
@@ -131,7 +133,7 @@ export async function shareTopic(
   }));
 }
 
-/** Publishes with the Java client (keys routed by Murmur3); gives the message ids as Java prints them. */
+/** Publishes with the Java client; gives the message ids as Java prints them. */
 export async function sendToTopic(
   topic: string,
   messages: readonly MessageToSend[],

@@ -106,7 +106,8 @@ def read_partition(client, topic, options, reading):
                 if time.monotonic() - reading.last_at > options["timeoutMs"] / 1000:
                     return
                 continue
-            last = place(message.message_id())
+            here = place(message.message_id())
+            last = here if last is None else max(last, here)  # delayed messages come late
             if options["summary"]:
                 reading.take(summarize(message, partition))
             else:
