@@ -5,7 +5,7 @@
 
 import { Buffer } from "node:buffer";
 import { backoffDelay } from "../core/backoff.ts";
-import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { SinkMessage } from "../core/record.ts";
 import { Producer } from "./producer.ts";
 import type { ProducerContext } from "./producer-context.ts";

@@ -96,12 +96,12 @@ test("pulsar key batches: nothing is lost where the broker deduplicates; parties
           assert.ok(ordinal > (seen.get(key!) ?? -1), "in order per key, each once");
           seen.set(key!, ordinal);
         }
-        const there_ = new Set(there.map(({ data }) => Number(data.toString())));
+        const ordinals = new Set(there.map(({ data }) => Number(data.toString())));
         for (const delivery of [a, b]) {
-          for (const ordinal of delivery.acks.keys()) assert.ok(there_.has(ordinal));
+          for (const ordinal of delivery.acks.keys()) assert.ok(ordinals.has(ordinal));
         }
         const wanted = records.flatMap(([, isA], ordinal) => isA || !drops || ordinal > 30 ? [ordinal] : []);
-        for (const ordinal of wanted) assert.ok(there_.has(ordinal), `${ordinal} is there`);
+        for (const ordinal of wanted) assert.ok(ordinals.has(ordinal), `${ordinal} is there`);
         for (const entry of new Set(there.map(({ entryId }) => entryId))) {
           assert.equal(
             new Set(there.filter(({ entryId }) => entryId === entry).map(({ key }) => key)).size,
