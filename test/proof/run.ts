@@ -41,7 +41,7 @@ const [ONCE, PLAIN] = ["effectively-once", "at-least-once"] as const;
 
 /** By name, in the order in which they run. */
 const PROOFS: Readonly<Record<string, Proof>> = {
-  kills: { prove: (scope, { rounds }) => kills(scope, { rounds: rounds(8, 50) }) },
+  kills: { prove: (scope, { rounds }) => kills(scope, { rounds: rounds(5, 50) }) },
   latest: { prove: (scope, { rounds }) => latest(scope, { rounds: rounds(2, 10) }) },
   "latest-once": {
     prove: (scope, { rounds }) => latest(scope, { rounds: rounds(2, 10), delivery: ONCE }),
@@ -68,7 +68,7 @@ const PROOFS: Readonly<Record<string, Proof>> = {
   },
   "once-many": {
     prove: (scope, { rounds }) =>
-      kills(scope, { rounds: rounds(3, 100), delivery: ONCE, made: MULTIPLIED, pulsar: COMPRESSED }),
+      kills(scope, { rounds: rounds(2, 100), delivery: ONCE, made: MULTIPLIED, pulsar: COMPRESSED }),
     shortOn: ["deno"],
   },
   "once-steal": {
@@ -76,7 +76,7 @@ const PROOFS: Readonly<Record<string, Proof>> = {
     shortOn: ["node"],
   },
   "once-chunks": {
-    prove: (scope, { rounds }) => onceChunks(scope, { rounds: rounds(3, 100) }),
+    prove: (scope, { rounds }) => onceChunks(scope, { rounds: rounds(2, 100) }),
     shortOn: ["deno"],
   },
   "broker-kills": {
@@ -88,12 +88,12 @@ const PROOFS: Readonly<Record<string, Proof>> = {
     shortOn: [],
   },
   unloads: {
-    prove: (scope, { rounds }) => unloads(scope, { rounds: rounds(20, 200), delivery: ONCE }),
+    prove: (scope, { rounds }) => unloads(scope, { rounds: rounds(12, 200), delivery: ONCE }),
     shortOn: ["deno"],
   },
   "unloads-plain": {
     prove: (scope, { rounds }) => unloads(scope, { rounds: rounds(20, 200), delivery: PLAIN }),
-    shortOn: ["node"],
+    shortOn: [],
   },
 };
 
