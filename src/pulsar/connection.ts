@@ -78,7 +78,6 @@ export interface ConnectionOptions {
 }
 
 interface Handshake {
-  readonly authData: Uint8Array | undefined;
   resolve(): void;
   reject(error: ConnectorError): void;
 }
@@ -95,6 +94,8 @@ export class Connection {
   #transport: Transport | undefined;
   /** While CONNECT has no answer. */
   #handshake: Handshake | undefined;
+  /** What was sent last. */
+  #authData: Uint8Array | undefined;
   /** Hands were shaken: its owner knows it. */
   #isOpen = false;
   #closedBy: ConnectorError | undefined;
@@ -199,7 +200,7 @@ export class Connection {
     const timer = new AbortController();
     try {
       // Suppliers have time limits of their own: asking an issuer for a token is not the broker's time.
-      const authData = await orAborted(auth.authData(), signal);
+      const authData = this.#authData = await orAborted(auth.authData(), signal);
       const opening = AbortSignal.any([signal, timer.signal]);
       void clock.sleep(connectTimeoutMs, opening).then(() => {
         if (!opening.aborted) timer.abort(connectTimeout({ address, phase, isProven }, connectTimeoutMs));
@@ -211,7 +212,7 @@ export class Connection {
       this.#writer.open(this.#transport);
       phase = "handshake";
       await new Promise<void>((resolve, reject) => {
-        this.#handshake = { authData, resolve, reject };
+        this.#handshake = { resolve, reject };
         opening.addEventListener("abort", () => reject(opening.reason), { once: true });
         opening.throwIfAborted();
         if (this.#closedBy !== undefined) throw this.#closedBy; // behind the TLS handshake, without a certificate of ours
@@ -314,8 +315,7 @@ export class Connection {
         const { error, message, requestId } = command;
         if (this.#handshake !== undefined) {
           const { auth, clock } = this.#options;
-          const { authData } = this.#handshake;
-          const refusal = connectRefused(error, message, this.name, auth, authData, clock.now());
+          const refusal = connectRefused(error, message, this.name, auth, this.#authData, clock.now());
           if (refusal.code === "PULSAR_NOT_AUTHORIZED") auth.refused?.();
           return this.close(refusal);
         }
@@ -334,7 +334,15 @@ export class Connection {
   async #answerChallenge(): Promise<void> {
     const { auth, clientVersion } = this.#options;
     try {
-      const response = { authMethodName: auth.method, authData: await auth.authData() };
+      const before = this.#authData;
+      let authData = await auth.authData();
+      // It is the broker who judges that these have ended, by its own clock: a cache has to let go of them.
+      if (before !== undefined && authData !== undefined && equal(before, authData)) {
+        auth.refused?.();
+        authData = await auth.authData();
+      }
+      this.#authData = authData;
+      const response = { authMethodName: auth.method, authData };
       this.send("AUTH_RESPONSE", { clientVersion, response, protocolVersion: PROTOCOL_VERSION });
     } catch (error) {
       this.close(
@@ -347,4 +355,8 @@ export class Connection {
       );
     }
   }
+}
+
+function equal(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }

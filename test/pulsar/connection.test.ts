@@ -76,6 +76,29 @@ test("pulsar connection: a challenge is answered with fresh credentials, also be
   assert.equal(Buffer.from(response!.authData!).toString(), "token 2");
 });
 
+test("pulsar connection: a challenge makes a cache let go of what the broker calls ended", async (t) => {
+  const broker = new ScriptedBroker();
+  let fetched = 1;
+  const auth = {
+    method: "token",
+    source: "an issuer",
+    authData: () => Promise.resolve(Buffer.from(`token ${fetched}`)),
+    refused: () => void fetched++,
+  };
+  const { sink } = openSink(t, broker.url, { transport: network(broker), auth });
+  sendTexts(sink, new RecordingDelivery(), ["a"]);
+  await until(() => sink.pending === 0, "the receipt");
+  const challenge = { authMethodName: "token", authData: Buffer.of() };
+  for (const count of [1, 2]) {
+    broker.connections[0]!.reply("AUTH_CHALLENGE", { challenge });
+    await until(() => broker.got("AUTH_RESPONSE").length === count, "the answer");
+  }
+  const answers = broker.got("AUTH_RESPONSE").map(({ response }) =>
+    Buffer.from(response!.authData!).toString()
+  );
+  assert.deepEqual(answers, ["token 2", "token 3"]);
+});
+
 test("pulsar connection: nobody listens at start: tried again with growing delays and told, then all goes", async (t) => {
   const broker = new ScriptedBroker();
   broker.down = true;
