@@ -1,7 +1,7 @@
 // The producer alone beside Pulsar's official clients, same messages, same batch limits, each in a process of its own:
 // messages per second and CPU per message, into a broker that forgets and into a real one; then its peak memory.
 // Prints Markdown for README. `npm run bench:producer -- [--node | --deno] [--quick] [--sizes=1024]
-// [--codecs=none,lz4] [--seconds=3] [--brokers=discarding] [--millions=10]`
+// [--codecs=none,lz4] [--seconds=3 of CPU time] [--brokers=discarding] [--millions=10]`
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";

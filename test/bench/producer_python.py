@@ -42,6 +42,11 @@ acknowledged = 0
 sent = 0
 
 
+def cpu_seconds():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
 def on_receipt(result, _message_id):
     global acknowledged
     if result != pulsar.Result.Ok:
@@ -53,9 +58,9 @@ def on_receipt(result, _message_id):
 
 def produce(seconds, count):
     global sent
-    end = time.monotonic() + seconds
+    end = cpu_seconds() + seconds
     last = sent + count
-    while sent < last and (sent % 100 != 0 or time.monotonic() < end):
+    while sent < last and (sent % 500 != 0 or cpu_seconds() < end):
         key = f"key-{sent % 1000}"
         producer.send_async(
             payloads[sent % len(payloads)],
@@ -73,11 +78,6 @@ def produce(seconds, count):
     producer.flush()
     while acknowledged < sent:
         time.sleep(0.001)
-
-
-def cpu_seconds():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 produce(parameters["warmUpSeconds"], float("inf"))
