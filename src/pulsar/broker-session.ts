@@ -39,6 +39,8 @@ export class BrokerSession {
   #epoch = 0;
   #connection: Connection | undefined;
   #end: ((end: SessionEnd) => void) | undefined;
+  /** To a connection on which the broker closed the producer. */
+  #stopListening = (): void => {};
   /** Attempts since the last receipt, or since a session that lasted. */
   #attempt = 0;
   #readyAt = Infinity;
@@ -87,6 +89,29 @@ export class BrokerSession {
     this.#end?.(end);
   }
 
+  /**
+   * The broker has closed the producer. What it says afterwards of frames in flight is still heard: Pulsar 4.0.7 tells
+   * of a terminated topic by that alone, and answers every later opening with ServiceNotReady.
+   */
+  closedByBroker(end: SessionEnd): void {
+    const connection = this.#connection;
+    this.end(end);
+    if (connection === undefined) return;
+    const user = this.#user;
+    const listener: ProducerPort = {
+      producerId: user.producerId,
+      sendError: (error) => user.sendError(error),
+      prepareFrames: () => 0,
+      takeFrame: () => 0,
+      receipt() {},
+      closedByBroker() {},
+      migrated() {},
+      connectionLost() {},
+    };
+    connection.register(listener);
+    this.#stopListening = () => connection.unregister(listener);
+  }
+
   /** Closes the producer and opens it again, to hear what the broker remembers of it. */
   reopen(): void {
     this.end({ error: REOPENED, closeFirst: true, isPlanned: true });
@@ -102,12 +127,14 @@ export class BrokerSession {
     this.#failure = error;
     for (const { reject } of this.#openers.splice(0)) reject(error);
     this.#closing.abort();
+    this.#stopListening();
     this.#disconnect();
   }
 
   /** Says goodbye to the broker. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#stopListening();
     const connection = this.#connection;
     this.#disconnect();
     if (connection === undefined || connection.closedBy !== undefined) return;
@@ -208,6 +235,7 @@ export class BrokerSession {
 
   #ready(connection: Connection, isAgain: boolean): void {
     const { clock, events } = this.#context;
+    this.#stopListening();
     this.#connection = connection;
     this.#readyAt = clock.monotonic();
     if (!isAgain) events.connected?.(this.#user.topic, connection.name);

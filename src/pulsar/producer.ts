@@ -38,6 +38,8 @@ export class Producer implements SessionUser, Batching {
   #usedAt: number;
   #nextSequenceId = 0;
   #failure: ConnectorError | undefined;
+  /** The last one that took frames, for errors. */
+  #broker = "";
   /** A receipt is being told: under effectively once it may mean that nothing more is given in this session. */
   #isTelling = false;
   /** See FrameTarget. */
@@ -194,13 +196,12 @@ export class Producer implements SessionUser, Batching {
   }
 
   sendError(command: CommandOf<"SEND_ERROR">): void {
-    const { connection } = this.#session;
-    if (connection === undefined) return;
     const { sequenceId } = command;
     const entry = this.#queue.inFlight(sequenceId);
-    const { action, error } = refusalOf(command, { topic: this.topic, broker: connection.name, entry });
+    const { action, error } = refusalOf(command, { topic: this.topic, broker: this.#broker, entry });
     if (action === "fail") return this.fail(error);
-    if (action === "ignore") return;
+    // Of a session that is over only the end of the topic matters.
+    if (action === "ignore" || this.#session.connection === undefined) return;
     if (action === "refuse") this.#queue.refuse(sequenceId, error);
     else if (action === "again") return this.#session.end({ error, closeFirst: true });
     else if (!this.#queue.refuseSize(sequenceId, error)) {
@@ -211,7 +212,7 @@ export class Producer implements SessionUser, Batching {
 
   closedByBroker(command: CommandOf<"CLOSE_PRODUCER">): void {
     const error = new ConnectorError(
-      `the broker ${this.#session.connection?.name ?? ""} closed the producer of topic ${this.topic} ` +
+      `the broker ${this.#broker} closed the producer of topic ${this.topic} ` +
         "(the topic moves or is unloaded); it is opened again",
       { code: "PULSAR_UNAVAILABLE", retryable: true, where: { topic: this.topic } },
     );
@@ -220,7 +221,7 @@ export class Producer implements SessionUser, Batching {
       command.assignedBrokerServiceUrl,
       command.assignedBrokerServiceUrlTls,
     );
-    this.#session.end({ error, atOnce: true, assignedBroker: connection?.wayTo(assigned) });
+    this.#session.closedByBroker({ error, atOnce: true, assignedBroker: connection?.wayTo(assigned) });
   }
 
   migrated(command: CommandOf<"TOPIC_MIGRATED">): void {
@@ -249,6 +250,7 @@ export class Producer implements SessionUser, Batching {
   }
 
   ready(connection: Connection): void {
+    this.#broker = connection.name;
     this.#chunkMark = Math.floor(this.#context.clock.random() * 2 ** 53).toString(36);
     this.#batcher.maxBytes = Math.min(this.#context.batchMaxBytes, connection.maxMessageSize - HEADER_ROOM);
     if (!this.#queue.isEmpty) connection.wantsToWrite(this);
@@ -261,6 +263,7 @@ export class Producer implements SessionUser, Batching {
 
   /** Refused for good: this and every further message. */
   fail(error: ConnectorError): void {
+    if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#session.fail(error);
     this.#once?.close();

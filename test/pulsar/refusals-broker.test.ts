@@ -152,7 +152,7 @@ test(
     const delivery = new RecordingDelivery();
     let ordinal = 0;
     let terminated: Promise<void> | undefined;
-    while (ordinal < 4000) {
+    while (delivery.refusals.length === 0 && ordinal < 100_000) {
       const room = sink.reserve(1, NEVER);
       if (room !== true) await room;
       sink.send({ topic, data: Buffer.from(`${ordinal}`) }, delivery, ordinal++);
@@ -162,18 +162,19 @@ test(
     await terminated;
     await until(() => sink.pending === 0, "receipts and refusals", 60_000);
     const count = delivery.acks.size;
+    assert.ok(delivery.refusals.length > 0);
     assert.deepEqual([...delivery.acks.keys()], Array.from({ length: count }, (_, at) => at));
     assert.deepEqual(
       delivery.refusals.map((refusal) => refusal.ordinal),
-      Array.from({ length: 4000 - count }, (_, at) => count + at),
+      Array.from({ length: ordinal - count }, (_, at) => count + at),
     );
     assert.ok(delivery.refusals.every(({ error }) => error.code === "PULSAR_TOPIC_TERMINATED"));
     assert.deepEqual(notes.fatal, []);
+    await pulsarAdmin().unload(topic); // Pulsar 4.0.7 may leave it "temporarily unavailable", for readers too
     const there = await readTopic(topic, { count, timeoutMs: 60_000 });
-    assert.deepEqual(
-      there.map(({ data }) => data!.toString()),
-      Array.from({ length: count }, (_, at) => `${at}`),
-    );
+    // What was on its way when the topic ended may be in it, without a receipt (as with Pulsar's own clients).
+    assert.ok(there.length >= count);
+    assert.deepEqual(there.map(({ data }) => data!.toString()), Array.from(there, (_, at) => `${at}`));
   },
 );
 

@@ -54,3 +54,27 @@ test("pulsar refusals: a quota that lasts is told at once and then once a minute
   await clock.advanceUntil(() => sink.pending === 0, 10_000, 10);
   assert.deepEqual([delivery.acks.size, delivery.refusals.length], [1, 0]);
 });
+
+test("pulsar refusals: that the topic is terminated counts also when the broker closed the producer before it said so", async (t) => {
+  const broker = new ScriptedBroker();
+  broker.script.SEND = ({ producerId, sequenceId }, { reply }) => {
+    broker.script.PRODUCER = ({ requestId }, { reply }) =>
+      reply("ERROR", { requestId, error: SERVER_ERROR.ServiceNotReady, message: "fenced for ever" });
+    reply("CLOSE_PRODUCER", { producerId, requestId: 0 });
+    reply("SEND_ERROR", {
+      producerId,
+      sequenceId,
+      error: SERVER_ERROR.TopicTerminatedError,
+      message: "over",
+    });
+  };
+  const { sink, notes } = openSink(t, broker.url, { transport: network(broker) });
+  const delivery = new RecordingDelivery();
+  sendTexts(sink, delivery, ["a", "b"]);
+  await until(() => sink.pending === 0, "refusals");
+  assert.deepEqual(delivery.refusals.map(({ error: { code } }) => code), [
+    "PULSAR_TOPIC_TERMINATED",
+    "PULSAR_TOPIC_TERMINATED",
+  ]);
+  assert.deepEqual(notes.fatal, []);
+});
