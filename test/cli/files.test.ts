@@ -85,7 +85,7 @@ test("cli validate: lists all problems with line and column, and what is not yet
   await writeFile(
     join(cwd, "c.yaml"),
     "awsKinesisStreamName: orders\ncheckpointInterval: often\npulsr:\n  topic: x\n" +
-      "pulsar:\n  serviceUrl: pulsar://h\n  topic: t\n  compression: zstd\n",
+      "pulsar:\n  serviceUrl: pulsar://h\n  topic: t\nleases:\n  store: file\n",
   );
   const { code, stdout, stderr } = await runCli(["validate", "c.yaml"], { cwd, env: plain });
   assert.equal(code, 2);
@@ -96,7 +96,7 @@ test("cli validate: lists all problems with line and column, and what is not yet
   );
   assert.match(stderr, /^c\.yaml:3:1: unknown key pulsr: did you mean "pulsar"\?$/m);
   assert.match(stderr, /^c\.yaml: awsRegion is missing/m);
-  assert.match(stderr, /^c\.yaml:8:3: pulsar\.compression = "zstd": not yet in this version$/m);
+  assert.match(stderr, /^c\.yaml:9:3: leases\.store = "file": not yet in this version$/m);
   assert.match(stderr, /cannot be run: 3 problems, 1 option that this version does not have yet\.\n$/);
 });
 
