@@ -19,6 +19,11 @@ export interface PulsarGeneration {
   readonly digest: string;
   /** Nothing behind `ordinalAt` was ever given to Pulsar. */
   readonly drained: boolean;
+  /**
+   * Pulsar refused a message behind `ordinalAt` for good, and no dead letter keeps its record. Later ids may have been
+   * accepted: the same id again would be taken for a duplicate, and the record be lost.
+   */
+  readonly refused: boolean;
   /** Over how many partitions a topic's messages are routed (0 = none), by full name. */
   readonly partitions: Readonly<Record<string, number>>;
 }
@@ -31,6 +36,7 @@ export type GenerationReason =
   | "first"
   | "unreadable"
   | "checkpoint-moved"
+  | "refused"
   | "hooks-changed"
   | "record-missing";
 
@@ -40,6 +46,7 @@ export const GENERATION_REASONS: Readonly<Record<GenerationReason, string>> = {
   "unreadable": "the lease row's Pulsar attributes cannot be read",
   "checkpoint-moved":
     "the checkpoint was moved by somebody else (a Java worker, an at-least-once run, a person)",
+  "refused": "Pulsar refused a message for good, and no dead letter keeps its record",
   "hooks-changed": "hooks, their options or the routing changed while messages were on their way",
   "record-missing": "the record to go on from is not in the stream any more",
 };
@@ -61,6 +68,7 @@ export function planGeneration(
   if (comparePositions(stored.ordinalAt, checkpoint) !== 0) {
     return { type: "begin", reason: "checkpoint-moved" };
   }
+  if (stored.refused) return { type: "begin", reason: "refused" };
   if (stored.digest !== digest && !stored.drained) return { type: "begin", reason: "hooks-changed" };
   const { sequenceNumber: expected } = stored.ordinal === 0 ? stored.anchor : checkpoint;
   return { type: "continue", generation: stored, expected };
@@ -86,8 +94,9 @@ export function isPossible({ anchor, ordinal, ordinalAt }: PulsarGeneration): bo
 export function isSameGeneration(a: StoredGeneration, b: StoredGeneration): boolean {
   if (typeof a !== "object" || typeof b !== "object") return a === b;
   const topics = Object.keys(a.partitions);
-  return a.id === b.id && a.digest === b.digest && a.drained === b.drained && a.ordinal === b.ordinal &&
-    comparePositions(a.anchor, b.anchor) === 0 && comparePositions(a.ordinalAt, b.ordinalAt) === 0 &&
+  return a.id === b.id && a.digest === b.digest && a.drained === b.drained && a.refused === b.refused &&
+    a.ordinal === b.ordinal && comparePositions(a.anchor, b.anchor) === 0 &&
+    comparePositions(a.ordinalAt, b.ordinalAt) === 0 &&
     topics.length === Object.keys(b.partitions).length &&
     topics.every((topic) => a.partitions[topic] === b.partitions[topic]);
 }

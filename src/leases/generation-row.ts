@@ -13,12 +13,13 @@ export const GENERATION_ATTRIBUTES = [
   "pulsarOrdinalAt",
   "pulsarDigest",
   "pulsarDrained",
+  "pulsarRefused",
   "pulsarPartitions",
 ] as const;
 
 /** All attributes of a generation. */
 export function generationItem(generation: PulsarGeneration): Record<string, Attribute> {
-  const { id, anchor, ordinal, ordinalAt, digest, drained, partitions } = generation;
+  const { id, anchor, ordinal, ordinalAt, digest, drained, refused, partitions } = generation;
   const counts = Object.entries(partitions).map(([topic, count]) => [topic, { N: String(count) }]);
   return {
     pulsarGeneration: { S: id },
@@ -27,6 +28,7 @@ export function generationItem(generation: PulsarGeneration): Record<string, Att
     pulsarOrdinalAt: { S: positionText(ordinalAt) },
     pulsarDigest: { S: digest },
     pulsarDrained: { BOOL: drained },
+    pulsarRefused: { BOOL: refused },
     pulsarPartitions: { M: Object.fromEntries(counts) },
   };
 }
@@ -40,12 +42,13 @@ export function readGeneration(item: LeaseItem): StoredGeneration {
   const ordinalAt = readPosition(item["pulsarOrdinalAt"]?.S);
   const digest = item["pulsarDigest"]?.S;
   const drained = item["pulsarDrained"]?.BOOL;
+  const refused = item["pulsarRefused"]?.BOOL;
   const partitions = readPartitions(item["pulsarPartitions"]?.M);
   if (
     !id || anchor === undefined || ordinal === undefined || ordinalAt === undefined || !digest ||
-    drained === undefined || partitions === undefined
+    drained === undefined || refused === undefined || partitions === undefined
   ) return "unreadable";
-  const generation = { id, anchor, ordinal, ordinalAt, digest, drained, partitions };
+  const generation = { id, anchor, ordinal, ordinalAt, digest, drained, refused, partitions };
   return isPossible(generation) ? generation : "unreadable";
 }
 

@@ -56,7 +56,7 @@ export class ShardCheckpoints {
       const generation = this.#generation;
       const drained = reason === "stop" && generation?.isDrained === true;
       if (position === undefined || position === this.#stored) {
-        if (drained && !generation.isStoredAsDrained) await generation.storeDrained(signal);
+        await generation?.storeMarks(drained, signal);
         return;
       }
       const update = generation?.atCheckpoint(position, this.#delivery.finishedFollowing!, drained);
@@ -64,7 +64,6 @@ export class ShardCheckpoints {
         return;
       }
       this.#stored = position;
-      if (update !== undefined) generation!.checkpointed(update);
     });
   }
 

@@ -28,10 +28,16 @@ export interface ShardDeliveryOptions {
   readonly onFault: (error: ConnectorError) => void;
 }
 
+/** What a shard's messages are known by, and who wants to know of refusals. */
+export interface ShardIdentity extends OnceIdentity {
+  /** What {@link ShardDelivery.hasRefused} says may have changed. */
+  refusalsChanged(): void;
+}
+
 /** Hands records of one shard to the sink and hears of their receipts. */
 export class ShardDelivery implements Delivery {
   /** Set before the first record is handed on under effectively-once, and then never changed. */
-  once: OnceIdentity | undefined;
+  once: ShardIdentity | undefined;
   readonly #options: ShardDeliveryOptions;
   readonly #inFlight: InFlight;
   readonly #progress = new Progress();
@@ -52,6 +58,7 @@ export class ShardDelivery implements Delivery {
       inFlight,
       progress: this.#progress,
       giveUp: (ordinal, error) => this.#giveUp(ordinal, error),
+      owedChanged: () => this.once?.refusalsChanged(),
     });
     options.lease.lost.addEventListener("abort", () => this.abandon(), { once: true });
   }
@@ -109,6 +116,11 @@ export class ShardDelivery implements Delivery {
   /** Nothing that was handed on is still on its way. */
   get isDrained(): boolean {
     return this.#inFlight.size === 0 && !this.#abandoned;
+  }
+
+  /** Pulsar refused a message for good, and no dead letter keeps its record (yet). Stays so at the end of a shard. */
+  get hasRefused(): boolean {
+    return this.#hopeless !== Infinity || this.#letters?.areOwed === true;
   }
 
   /** Records handed to the sink that a checkpoint cannot pass yet. */
@@ -182,6 +194,7 @@ export class ShardDelivery implements Delivery {
    */
   #giveUp(ordinal: number, error: ConnectorError): void | Promise<void> {
     this.#hopeless = Math.min(this.#hopeless, ordinal);
+    this.once?.refusalsChanged();
     this.#progress.look();
     this.#options.onFault(error);
     if (this.once !== undefined) return this.#progress.until(() => false);

@@ -7,7 +7,7 @@
 // the retention is made longer, and begins anew; one that begins behind it counts from where this run did.
 
 import { randomBytes } from "node:crypto";
-import { ConnectorError } from "../core/errors.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import {
   GENERATION_REASONS,
   type GenerationPlan,
@@ -19,11 +19,10 @@ import type { Checkpoint, Position } from "../core/position.ts";
 import type { RecordPage } from "../core/record.ts";
 import type { GenerationUpdate, HeldLease } from "../leases/held-lease.ts";
 import type { Lease } from "../leases/store.ts";
-import type { OnceIdentity } from "../pulsar/sink.ts";
 import { storePatiently } from "./checkpoints.ts";
 import { firstPosition, type PageRecords } from "./page-records.ts";
 import type { ConsumerParts } from "./parts.ts";
-import type { ShardDelivery } from "./shard-delivery.ts";
+import type { ShardDelivery, ShardIdentity } from "./shard-delivery.ts";
 
 /** What a connector under effectively-once gives all its shards. */
 export interface OnceSettings {
@@ -47,13 +46,14 @@ export class ShardGeneration {
   #startedAt: Checkpoint | undefined;
   /** The first record that came was compared with the one that should come. */
   #checked = false;
-  /** What is in force, as it was last written as far as this process knows. */
+  /** What is in force, as it was when it began to be. */
   #generation: PulsarGeneration | undefined;
   /** Numbers of partitions that are stored, or being stored. */
   #partitions: Readonly<Record<string, number>> = {};
   readonly #routed = new Map<string, number>();
   /** Whether a predecessor may have given Pulsar records that this process has not handed on yet. */
   #mayLagBehind = false;
+  #isMarking = false;
   /** The ordinal of the next record. */
   next = 0;
 
@@ -95,40 +95,47 @@ export class ShardGeneration {
     return this.#generation !== undefined && !this.#mayLagBehind && this.#delivery.isDrained;
   }
 
-  /** Whether the row says so. */
-  get isStoredAsDrained(): boolean {
-    return this.#generation?.drained === true;
-  }
-
   /** What a checkpoint writes. @param ordinal of the first record after it */
   atCheckpoint(ordinalAt: Checkpoint, ordinal: number, drained: boolean): GenerationUpdate {
     return (stored) => ({ ...this.#inForce(stored), ordinal, ordinalAt, drained });
   }
 
-  /** A checkpoint is stored. */
-  checkpointed(update: GenerationUpdate): void {
-    this.#generation = update(this.#lease.lease.generation);
+  /** Stores what a checkpoint would, where the checkpoint itself is stored already. Writes nothing that the row holds. */
+  async storeMarks(drained: boolean, signal: AbortSignal): Promise<void> {
+    if (this.#generation === undefined) return;
+    const write = () => this.#lease.storeGeneration((stored) => ({ ...this.#inForce(stored), drained }));
+    const what = "the mark whether something is on its way";
+    await storePatiently(write, what, this.#lease.shardId, { ...this.#parts, signal });
   }
 
-  /** Stores that the shard is drained, where the checkpoint itself is stored already. */
-  async storeDrained(signal: AbortSignal): Promise<void> {
-    const update: GenerationUpdate = (stored) => ({ ...this.#inForce(stored), drained: true });
-    const write = () => this.#lease.storeGeneration(update);
-    const { numRetries } = this.#parts;
-    const what = "the mark that nothing is on its way";
-    const stored = await storePatiently(write, what, this.#lease.shardId, {
-      ...this.#parts,
-      numRetries,
-      signal,
-    });
-    if (stored === "stored") this.checkpointed(update);
-  }
-
-  /** Values that the row holds, if they are of this generation: an answer that got lost may have been a success. */
+  /** What the row holds, if it is of this generation: an answer that got lost may have been a success. */
   #inForce(stored: Lease["generation"]): PulsarGeneration {
     const known = this.#generation!;
     const base = typeof stored === "object" && stored.id === known.id ? stored : known;
-    return { ...base, partitions: this.#partitions };
+    return { ...base, refused: this.#delivery.hasRefused, partitions: this.#partitions };
+  }
+
+  /**
+   * Stores the mark of a refusal at once, and takes it back when the dead letter is stored. Not waited for: what remains
+   * is a kill between the broker's refusal and this write. The broker refuses the record again at the replay (it looks at
+   * sizes and policies before it looks for duplicates), unless its limit was raised meanwhile.
+   */
+  async #mark(): Promise<void> {
+    if (this.#isMarking) return;
+    this.#isMarking = true;
+    try {
+      while (this.#refusedInRow !== this.#delivery.hasRefused) {
+        const what = "the mark that Pulsar refused a message";
+        if (!await this.#store((row) => this.#inForce(row), what, this.#lease.lost)) return;
+      }
+    } finally {
+      this.#isMarking = false;
+    }
+  }
+
+  get #refusedInRow(): boolean {
+    const { generation } = this.#lease.lease;
+    return typeof generation === "object" && generation.refused;
   }
 
   #compare(firstRead: string): void {
@@ -153,6 +160,7 @@ export class ShardGeneration {
         ordinalAt: this.#startedAt!,
         digest,
         drained: false,
+        refused: false,
         partitions: {},
       };
     } else if (plan.generation.drained) {
@@ -173,7 +181,7 @@ export class ShardGeneration {
     return true;
   }
 
-  #identity(id: string): OnceIdentity {
+  #identity(id: string): ShardIdentity {
     const { streamName } = this.#parts;
     const { applicationName } = this.#once;
     const { shardId } = this.#lease;
@@ -181,6 +189,8 @@ export class ShardGeneration {
       producerName: producerNameOf({ applicationName, streamName, shardId }, id),
       partitions: (topic) => this.#routed.get(topic),
       storePartitions: (topic, count) => this.#storePartitions(topic, count),
+      refusalsChanged: () =>
+        void this.#mark().catch((error: unknown) => this.#parts.onFault(toConnectorError(error))),
     };
   }
 

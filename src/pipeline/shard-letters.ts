@@ -26,6 +26,8 @@ export interface ShardLettersOptions {
   readonly progress: Progress;
   /** The record can never be finished, and the connector cannot go on. Gives what `refused` has to give. */
   readonly giveUp: (ordinal: number, error: ConnectorError) => void | Promise<void>;
+  /** What {@link ShardLetters.areOwed} says has changed. */
+  readonly owedChanged: () => void;
 }
 
 /** A record on its way, as read. */
@@ -39,7 +41,7 @@ interface Kept {
 interface Letter {
   readonly failure: Failure;
   stored: boolean;
-  /** Effectively once: settled when it is stored, or nothing more will come. */
+  /** Of a refused message: settled, effectively once, when it is stored, or nothing more will come. */
   settled?: Promise<void>;
 }
 
@@ -47,6 +49,7 @@ interface Letter {
 export class ShardLetters implements Delivery {
   readonly #options: ShardLettersOptions;
   readonly #kept = new Map<number, Kept>();
+  #owed = 0;
 
   constructor(options: ShardLettersOptions) {
     this.#options = options;
@@ -58,6 +61,11 @@ export class ShardLetters implements Delivery {
 
   isAlive(): boolean {
     return this.#options.delivery.isAlive();
+  }
+
+  /** Pulsar refused messages whose dead letters are not stored; also when they were given up. */
+  get areOwed(): boolean {
+    return this.#owed > 0;
   }
 
   /** Keeps a record for as long as a message of it may be refused. */
@@ -148,6 +156,7 @@ export class ShardLetters implements Delivery {
     }
     if (kept.letter === undefined) {
       const letter: Letter = kept.letter = { failure: this.#failureOf(kept.record, refusal), stored: false };
+      if (this.#owed++ === 0) this.#options.owedChanged();
       letter.settled = this.#replace(ordinal, kept, letter).catch((error: unknown) =>
         this.#options.giveUp(ordinal, toConnectorError(error))
       );
@@ -188,11 +197,17 @@ export class ShardLetters implements Delivery {
   acknowledged(from: number, to: number): void {
     const { inFlight, deadLetters, progress } = this.#options;
     if (progress.over.aborted) return;
-    for (let ordinal = from; ordinal <= to; ordinal++) this.#kept.get(ordinal)!.letter!.stored = true;
+    for (let ordinal = from; ordinal <= to; ordinal++) this.#stored(this.#kept.get(ordinal)!.letter!);
     deadLetters.stored(to - from + 1);
     inFlight.acknowledged(from, to);
     this.forget(from, to);
     progress.look();
+  }
+
+  #stored(letter: Letter): void {
+    letter.stored = true;
+    const isOfRefusal = letter.settled !== undefined;
+    if (isOfRefusal && --this.#owed === 0) this.#options.owedChanged();
   }
 
   refused(ordinal: number, refusal: ConnectorError): void | Promise<void> {

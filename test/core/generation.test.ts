@@ -20,6 +20,7 @@ const BEGUN: PulsarGeneration = {
   ordinalAt: sentinel("LATEST"),
   digest: "d",
   drained: false,
+  refused: false,
   partitions: { out: 3 },
 };
 const RUNNING: PulsarGeneration = { ...BEGUN, ordinal: 5, ordinalAt: at("14", 1) };
@@ -49,6 +50,7 @@ const PLANS: readonly [
   ["another subsequence number", RUNNING, at("14", 2), "d", begin("checkpoint-moved")],
   ["another sentinel", BEGUN, sentinel("TRIM_HORIZON"), "d", begin("checkpoint-moved")],
   ["a first checkpoint of somebody else", BEGUN, at("10", 2), "d", begin("checkpoint-moved")],
+  ["a refusal", { ...RUNNING, refused: true }, at("14", 1), "d", begin("refused")],
   ["changed hooks", RUNNING, at("14", 1), "other", begin("hooks-changed")],
   ["changed hooks, nothing on its way", { ...RUNNING, drained: true }, at("14", 1), "other", {
     type: "continue",
@@ -87,6 +89,7 @@ test("generation: two are the same only in every value", () => {
     { ordinalAt: at("9") },
     { digest: "x" },
     { drained: true },
+    { refused: true },
     { partitions: {} },
     { partitions: { out: 4 } },
     { partitions: { other: 3 } },

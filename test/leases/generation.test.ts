@@ -24,6 +24,7 @@ const GENERATION: PulsarGeneration = {
   ordinalAt: sentinel("TRIM_HORIZON"),
   digest: "d1",
   drained: false,
+  refused: false,
   partitions: {},
 };
 
@@ -47,6 +48,7 @@ for (const kind of STORE_KINDS) {
       pulsarOrdinalAt: { S: "TRIM_HORIZON" },
       pulsarDigest: { S: "d1" },
       pulsarDrained: { BOOL: false },
+      pulsarRefused: { BOOL: false },
       pulsarPartitions: { M: { "persistent://a/b/plain": { N: "0" }, "persistent://a/b/c": { N: "12" } } },
     });
     const after = await store.update("s", 1, {

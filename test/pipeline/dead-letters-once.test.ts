@@ -24,6 +24,8 @@ const refusal = (topic: string) =>
 function shard(options: { readonly deadLetterTopic?: string | undefined } = { deadLetterTopic: DEAD }) {
   const sink = new HeldSink();
   const faults: ConnectorError[] = [];
+  /** Whether a refusal stands, at each change. */
+  const marks: boolean[] = [];
   const lost = new AbortController();
   const metrics = new MetricsRegistry();
   const deadLetters = createDeadLetters({
@@ -47,6 +49,7 @@ function shard(options: { readonly deadLetterTopic?: string | undefined } = { de
     producerName: "app/orders/shard-0/g",
     partitions: () => 0,
     storePartitions: () => Promise.resolve(),
+    refusalsChanged: () => marks.push(delivery.hasRefused),
   };
   let number = 0;
   const next = (): [UserRecord, number] => {
@@ -56,6 +59,7 @@ function shard(options: { readonly deadLetterTopic?: string | undefined } = { de
   return {
     sink,
     faults,
+    marks,
     lost,
     delivery,
     /** Hands on the next record as messages for these topics. */
@@ -152,6 +156,40 @@ test("dead letters once: without a topic for them, or refused themselves, nothin
     lost.abort();
     assert.equal(await isSettled(refused), true);
   }
+});
+
+test("dead letters once: a refusal stands until the dead letter of each refused message is stored", async () => {
+  const { publish, sink, letters, of, marks, delivery, lost } = shard();
+  publish("a", "b");
+  publish("c");
+  for (const topic of ["c", "a", "b"]) void sink.refuse(of(topic), refusal(topic));
+  assert.deepEqual(marks, [true]);
+  await settle();
+  sink.acknowledge(letters()[0]);
+  await settle();
+  assert.deepEqual(marks, [true]);
+  sink.acknowledge(letters()[1]);
+  assert.deepEqual(marks, [true, false]);
+
+  publish("d");
+  void sink.refuse(of("d"), refusal("d"));
+  await settle();
+  lost.abort();
+  assert.equal(delivery.hasRefused, true, "given up is not kept");
+  letters()[2]!.delivery.acknowledged(2, 2);
+  assert.deepEqual(marks, [true, false, true]);
+});
+
+test("dead letters once: a hook's failure is no refusal, what ends the connector is one for ever", async () => {
+  const { publish, fail, sink, of, marks } = shard();
+  void fail();
+  await settle();
+  sink.acknowledge();
+  assert.deepEqual(marks, []);
+  publish("out");
+  const error = new ConnectorError("no", { code: "PULSAR_NOT_AUTHORIZED", where: {} });
+  void sink.refuse(of("out"), error);
+  assert.deepEqual(marks, [true]);
 });
 
 test("dead letters once: a stop before its turn leaves the failed record to the next start", async () => {

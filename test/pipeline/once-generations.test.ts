@@ -54,6 +54,7 @@ test("once: what a run writes before it hands on the first record", async () => 
       pulsarOrdinalAt: { S: "TRIM_HORIZON" },
       pulsarDigest: { S: "digest" },
       pulsarDrained: { BOOL: false },
+      pulsarRefused: { BOOL: false },
       pulsarPartitions: { M: {} },
     },
   );
@@ -332,6 +333,7 @@ const DAMAGE: readonly [what: string, change: LeaseItem, remove?: readonly strin
   ["a place that is no position", { pulsarOrdinalAt: { S: "somewhere" } }],
   ["no partitions", {}, ["pulsarPartitions"]],
   ["partitions that are no counts", { pulsarPartitions: { M: { out: { N: "-1" } } } }],
+  ["another flag of another type", { pulsarRefused: { N: "0" } }],
   ["a flag of another type", { pulsarDrained: { S: "false" } }],
   ["no generation", {}, ["pulsarGeneration"]],
   ["an empty digest", { pulsarDigest: { S: "" } }],

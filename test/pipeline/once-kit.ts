@@ -143,6 +143,11 @@ export class ModelBroker {
   }
 }
 
+/** Full name of the topic for dead letters, where a run has one. */
+export const DEAD = "persistent://public/default/dead";
+
+const TOO_LARGE = new ConnectorError("too large for this topic", { code: "MESSAGE_TOO_LARGE" });
+
 interface Queued {
   readonly message: SinkMessage;
   readonly delivery: Delivery;
@@ -157,6 +162,8 @@ export class ModelSink implements MessageSink {
   /** So many receipts come back. */
   receipts = Infinity;
   isDead = false;
+  /** Which messages the broker refuses for good, by text; later ones that it had already are stored all the same. */
+  refuses: (text: string) => boolean = () => false;
   readonly dropped: Delivery[] = [];
   readonly producers = new Set<string>();
   readonly #broker: ModelBroker;
@@ -193,6 +200,7 @@ export class ModelSink implements MessageSink {
     if (this.#working) return;
     this.#working = true;
     await Promise.resolve(); // never within send()
+    const refused: Queued[] = [];
     while (this.#queue.length > 0 && this.reach > 0 && !this.isDead) {
       const queued = this.#queue[0]!;
       const topic = await this.#concreteTopic(queued).catch(() => undefined);
@@ -200,15 +208,21 @@ export class ModelSink implements MessageSink {
       this.#queue.shift();
       if (topic === undefined || this.isDead || !queued.delivery.isAlive()) continue;
       this.reach--;
+      if (topic !== DEAD && this.refuses(Buffer.from(queued.message.data).toString())) {
+        refused.push(queued);
+        continue;
+      }
       this.#publish(topic, queued);
       this.#unanswered.push(queued);
     }
+    for (const { delivery, ordinal } of refused) void delivery.refused(ordinal, TOO_LARGE);
     while (this.#unanswered.length > 0 && this.receipts > 0 && !this.isDead) {
       const { delivery, ordinal } = this.#unanswered.shift()!;
       this.receipts--;
       delivery.acknowledged(ordinal, ordinal);
     }
     this.#working = false;
+    if (refused.length > 0) void this.#work(); // dead letters, perhaps
   }
 
   async #concreteTopic({ message, delivery }: Queued): Promise<string> {
@@ -277,6 +291,8 @@ export interface RunOptions extends Partial<ConnectorOptions> {
   /** How many messages reach the broker, and how many receipts come back. @default all */
   readonly reach?: number;
   readonly receipts?: number;
+  /** See {@link ModelSink.refuses}. */
+  readonly refuses?: (text: string) => boolean;
   /** Wall clock at the start. @default that of {@link FakeClock} */
   readonly now?: number;
 }
@@ -345,6 +361,7 @@ export async function start(world: OnceWorld, options: RunOptions = {}): Promise
       const sink = made.sink = once ? new ModelSink(broker, events) : new PlainSink(broker, events);
       sink.reach = options.reach ?? Infinity;
       sink.receipts = options.receipts ?? Infinity;
+      if (options.refuses !== undefined) sink.refuses = options.refuses;
       return Promise.resolve(sink);
     },
     ...(once ? { once: () => Promise.resolve({ applicationName: "app", digest }) } : {}),
