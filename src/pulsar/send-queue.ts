@@ -53,9 +53,11 @@ export class SendQueue {
   readonly #batches: Batch[] = [];
   /** The first so many were given whole to the present connection; the next one perhaps some of its chunks. */
   #given = 0;
-  /** Batches from this index on wait until what was refused before them is settled. */
-  #barrier = Infinity;
-  #unsettled = 0;
+  /**
+   * One for each refusal that somebody has still to do something about: batches from its index on wait for that. What
+   * stands between two of them goes when the first is settled, for the second may be waiting for it.
+   */
+  readonly #barriers = new Set<{ at: number }>();
   /** Size of the largest frame that the topic took. */
   #taken = NO_LIMIT_BELOW;
   /** Has a larger one on its way; nothing is given behind it. */
@@ -80,7 +82,7 @@ export class SendQueue {
 
   /** Whether nothing waits for what is done about a refusal. */
   get isSettled(): boolean {
-    return this.#unsettled === 0;
+    return this.#barriers.size === 0;
   }
 
   /** How many entries the present connection was given whole that have no receipt yet. */
@@ -232,7 +234,10 @@ export class SendQueue {
 
   /** Batches from here on cannot be given now. */
   get #end(): number {
-    return this.#probe !== undefined ? 0 : Math.min(this.#barrier, this.#batches.length);
+    if (this.#probe !== undefined) return 0;
+    let end = this.#batches.length;
+    for (const { at } of this.#barriers) end = Math.min(end, at);
+    return end;
   }
 
   /** Seals a batch that is not; true when there was something to do. */
@@ -287,12 +292,12 @@ export class SendQueue {
 
   #insert(at: number, batch: Batch): void {
     this.#batches.splice(at, 0, batch);
-    if (at <= this.#barrier) this.#barrier++;
+    for (const barrier of this.#barriers) if (at <= barrier.at) barrier.at++;
   }
 
   #removeAt(at: number): Batch {
     if (at < this.#given) this.#given--;
-    if (at < this.#barrier) this.#barrier--;
+    for (const barrier of this.#barriers) if (at < barrier.at) barrier.at--;
     return this.#batches.splice(at, 1)[0]!;
   }
 
@@ -302,17 +307,15 @@ export class SendQueue {
    */
   #refuse(at: number, error: ConnectorError): void {
     const batch = this.#removeAt(at);
-    this.#barrier = Math.min(this.#barrier, at);
-    this.#unsettled++;
+    const barrier = { at };
+    this.#barriers.add(barrier);
     this.#events.finished(batch.count);
+    const settled = (): void => {
+      this.#barriers.delete(barrier);
+      this.#events.resumed();
+    };
     const waitFor = batch.refused(error);
-    if (waitFor.length === 0) this.#settled();
-    else void Promise.all(waitFor).then(() => this.#settled());
-  }
-
-  #settled(): void {
-    if (--this.#unsettled > 0) return;
-    this.#barrier = Infinity;
-    this.#events.resumed();
+    if (waitFor.length === 0) settled();
+    else void Promise.all(waitFor).then(settled);
   }
 }

@@ -244,6 +244,32 @@ test("pulsar queue: a refusal that is waited for holds what stands behind it, an
   assert.deepEqual(idsOf(bench.take()), [[2]]);
 });
 
+test("pulsar queue: between two refusals that are waited for, what a lost connection had goes after the first", async () => {
+  const bench = new Bench().prove(5_000);
+  const settled = new Map<number, () => void>();
+  const delivery = new class extends OnceDelivery {
+    override refused(ordinal: number, error: ConnectorError): Promise<void> {
+      super.refused(ordinal, error);
+      return new Promise((resolve) => settled.set(ordinal, resolve));
+    }
+  }("p");
+  for (let id = 1; id <= 5; id++) bench.queue.add(batchOf([10], id, delivery));
+  assert.deepEqual(idsOf(bench.take()), [[1], [2], [3], [4], [5]]);
+  for (const id of [4, 2]) bench.queue.refuse(id, ERROR);
+  bench.queue.rewind();
+  assert.deepEqual(idsOf(bench.take()), [[1]]);
+  settled.get(2)!();
+  await settle();
+  assert.deepEqual(idsOf(bench.take()), [[3]], "the dead letter of 4 waits for it");
+  for (const id of [1, 3]) assert.equal(bench.queue.receipt(id, false), "done");
+  assert.deepEqual(bench.take(), []);
+  assert.equal(bench.queue.isSettled, false);
+  settled.get(4)!();
+  await settle();
+  assert.deepEqual(idsOf(bench.take()), [[5]]);
+  assert.equal(bench.queue.isSettled, true);
+});
+
 test("pulsar queue: a batch that a topic refuses for its size is halved, until only what is too large is refused", () => {
   const bench = new Bench();
   const delivery = new RecordingDelivery();
