@@ -35,6 +35,8 @@ interface Waiting {
   readonly delivery: Delivery;
   readonly ordinal: number;
   readonly sequenceId: number | undefined;
+  /** Set when there is no producer for it: it is refused in its turn. */
+  refusedBy?: ConnectorError;
 }
 
 interface OpenProducer extends SlotHolder {
@@ -171,11 +173,9 @@ export class Topic implements SlotWaiter {
   }
 
   noSlot(error: ConnectorError): void {
-    this.#waiting = this.#waiting.filter(({ message, delivery, ordinal }) => {
-      if (this.#producers[this.#indexFor(message)] !== undefined) return true;
-      this.#refuse(delivery, ordinal, error);
-      return false;
-    });
+    for (const waiting of this.#waiting) {
+      if (this.#producers[this.#indexFor(waiting.message)] === undefined) waiting.refusedBy = error;
+    }
     this.#sendWaiting();
   }
 
@@ -219,7 +219,12 @@ export class Topic implements SlotWaiter {
   /** One at a time: a party that hears of something may drop its others. */
   #sendWaiting(): void {
     while (this.#waiting.length > 0 && this.#partitions !== undefined && this.#unsettled === 0) {
-      const { message, delivery, ordinal, sequenceId } = this.#waiting[0]!;
+      const { message, delivery, ordinal, sequenceId, refusedBy } = this.#waiting[0]!;
+      if (refusedBy !== undefined) {
+        this.#waiting.shift();
+        this.#refuse(delivery, ordinal, refusedBy);
+        continue;
+      }
       const producer = this.#producerFor(message);
       if (producer === undefined) return;
       this.#waiting.shift();

@@ -425,6 +425,37 @@ test("pulsar once: what was refused is settled before anything later goes to tha
   assert.deepEqual(broker.messages("gone").map(({ data }) => data.toString()), ["2.0"]);
 });
 
+test("pulsar once: between two messages that found no producer, what has one goes after the first", async (t) => {
+  const broker = await localBroker(t);
+  broker.setPartitions("many", 2);
+  const held = broker.inject({ command: "SEND", topic: "busy", hang: true });
+  const clock = new FakeClock();
+  const { sink } = openSink(t, broker.url, { ...ONCE, clock, maxProducers: 2 });
+  const others = new OnceDelivery("o");
+  sendRecord(sink, others, 0, [numbered("busy", 0)]);
+  const delivery = new OnceDelivery("p");
+  const settled: (() => void)[] = [];
+  delivery.refused = (ordinal, error) => {
+    delivery.refusals.push({ ordinal, error });
+    return new Promise((resolve) => settled.push(resolve));
+  };
+  const [here, there] = ["key1", "key2"]; // in different partitions
+  sendRecord(sink, delivery, 0, [numbered("many", 0, 0, here)]);
+  await clock.advanceUntil(() => delivery.acks.size === 1 && held.hits === 1, 60_000, 10);
+  broker.inject({ command: "SEND", topic: "many", hang: true }); // keeps its producer busy
+  [here, there, here, there].forEach((key, at) =>
+    sendRecord(sink, delivery, 1 + at, [numbered("many", 1 + at, 0, key)])
+  );
+  const refused = (): number[] => delivery.refusals.map(({ ordinal }) => ordinal);
+  await clock.advanceUntil(() => refused().length > 0, 60_000, 10);
+  assert.deepEqual(refused(), [2]);
+  settled[0]!();
+  broker.cutConnections();
+  await clock.advanceUntil(() => delivery.acks.has(3), 60_000, 10);
+  await clock.advance(1_000);
+  assert.deepEqual(refused(), [2, 4], "in its turn");
+});
+
 test("pulsar once: open() only looks, non-persistent topics are refused, batches are never by key", async (t) => {
   const broker = await localBroker(t);
   broker.setPartitions("many", 3);
