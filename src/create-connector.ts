@@ -17,6 +17,7 @@ import {
   loadConfigFile,
   parseConfig,
   refuseNotYet,
+  withoutPartition,
 } from "./config/mod.ts";
 import type { Clock } from "./core/clock.ts";
 import { ConnectorError } from "./core/errors.ts";
@@ -208,7 +209,8 @@ export async function findSecurityFaults(
 
 /** Whether a hook's name for a topic, short or full, means this one or a partition of it. */
 function isPartOf(name: string, topic: string | undefined): boolean {
-  return topic !== undefined && fullTopicName(name)?.replace(/-partition-\d+$/, "") === topic;
+  const full = fullTopicName(name);
+  return full !== undefined && topic !== undefined && withoutPartition(full) === withoutPartition(topic);
 }
 
 function inlineHooksOf({ hooks = [] }: CreateConnectorOptions): readonly Hooks[] {

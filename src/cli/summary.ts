@@ -16,14 +16,36 @@ export function summary(config: Config): string {
     ["topic", pulsar.topic],
     [
       "pulsar",
-      `${pulsar.serviceUrl}, ${pulsar.delivery}, driver ${pulsar.driver}, authentication ${pulsar.auth.type}`,
+      `${pulsar.serviceUrl}, ${
+        delivery(config)
+      }, driver ${pulsar.driver}, authentication ${pulsar.auth.type}`,
     ],
+    ["messages", messages(config)],
     ["hooks", config.hooks.length === 0 ? "none: records are copied as they are" : hooks(config)],
     ["dead letters", deadLetters(config)],
     ["checkpoints", `every ${config.checkpointInterval} ms`],
     ["metrics", "none are sent to CloudWatch by this version"],
   ];
   return rows.map(([name, value]) => `${name.padEnd(14)}${hideUserInfo(value)}`).join("\n");
+}
+
+function delivery({ pulsar }: Config): string {
+  const needs = pulsar.delivery === "effectively-once"
+    ? " (the topic must be deduplicated by its brokers)"
+    : "";
+  return `${pulsar.delivery}${needs}`;
+}
+
+function messages({ pulsar }: Config): string {
+  const batches = pulsar.batchMaxMessages === 1
+    ? "not batched"
+    : `in ${pulsar.batchBuilder === "key-based" ? "key-based " : ""}batches of up to ` +
+      `${pulsar.batchMaxMessages} messages, ${pulsar.batchMaxBytes} bytes or ${pulsar.batchMaxDelayMs} ms`;
+  const compression = pulsar.compression === "none"
+    ? "not compressed"
+    : `compressed with ${pulsar.compression}`;
+  const large = pulsar.chunking ? "go in chunks" : "are refused";
+  return `${batches}, ${compression}; larger ones than the broker takes ${large}`;
 }
 
 function place(access: { readonly region: string; readonly endpoint?: string | undefined }): string {

@@ -42,6 +42,12 @@ checkpointInterval = 60000
 [pulsar]
 serviceUrl = "\${PULSAR_URL:-pulsar://localhost:6650}"
 topic = "persistent://public/default/orders"
+# serviceUrl = "pulsar+ssl://pulsar.example.com:6651"
+# auth = { type = "token", token = "\${PULSAR_TOKEN}" }     # or file, env, script; types: oauth2, basic, tls
+# tls = { caFile = "./ca.pem" }    # where the runtime does not trust the broker's certificate by itself
+# compression = "zstd"             # or lz4, zlib, snappy
+# delivery = "effectively-once"    # no duplicates after a crash; brokers must deduplicate the topic
+# batchBuilder = "key-based"       # one key per batch, for consumers of Key_Shared subscriptions; at-least-once only
 
 # Scripts that shape, route or drop records, in this order.
 [[hooks]]

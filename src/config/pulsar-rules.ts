@@ -5,7 +5,7 @@ import type { CheckedSettings } from "./check.ts";
 import { checkDriver } from "./driver-rules.ts";
 import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
-import { fullTopicName } from "./names.ts";
+import { fullTopicName, withoutPartition } from "./names.ts";
 import type { KeyPath } from "./paths.ts";
 import type { Settings } from "./schema.ts";
 import type { Config } from "./types.ts";
@@ -50,7 +50,7 @@ export function resolveDeadLetterTopic(
 ): string | undefined {
   const path = ["deadLetter", "topic"];
   const topic = checkTopic(path, settings.deadLetter?.topic, findings);
-  if (topic !== undefined && topic === mainTopic) {
+  if (topic !== undefined && withoutPartition(topic) === withoutPartition(mainTopic)) {
     findings.problem(path, " is pulsar.topic itself: records that cannot be published need another topic");
   }
   if (topic?.startsWith("non-persistent:")) {

@@ -3,6 +3,7 @@
 
 import { ConnectorError, type ErrorCode, messageOf } from "../core/errors.ts";
 import { addressText, type BrokerAddress } from "./service-url.ts";
+import { namespaceOf } from "./topic-name.ts";
 import { type ServerErrorName, serverErrorName } from "./wire/server-error.ts";
 
 interface Meaning {
@@ -80,10 +81,9 @@ export function brokerError(
   const name = serverErrorName(number);
   const meaning = MEANINGS[name] ?? UNAVAILABLE;
   const topic = at.topic === undefined ? "" : ` for topic ${at.topic}`;
+  const advice = meaning.advice.replace("TENANT/NAMESPACE", namespaceOf(at.topic ?? ""));
   return new ConnectorError(
-    `the broker ${at.broker} answered ${name} to ${at.operation}${topic}: ${
-      oneLine(message)
-    }. ${meaning.advice}`,
+    `the broker ${at.broker} answered ${name} to ${at.operation}${topic}: ${oneLine(message)}. ${advice}`,
     { code: meaning.code, retryable: meaning.retryable, where: { operation: at.operation, topic: at.topic } },
   );
 }
@@ -119,13 +119,13 @@ export function noSuchListener(
 /** A message that this broker does not take. */
 export function messageTooLarge(topic: string, size: number, max: number, isChunked = false): ConnectorError {
   const why = isChunked
-    ? "and its keys and properties leave no room for chunks"
+    ? "and its keys and properties leave no room for chunks: "
     : topic.startsWith("non-persistent:")
-    ? "and topics that are not persistent take no chunks"
-    : "and pulsar.chunking is off";
+    ? "and topics that are not persistent take no chunks: "
+    : "and pulsar.chunking is off: switch it on, ";
   return new ConnectorError(
     `a message of ${size} bytes (metadata included) for topic ${topic} is larger than the broker's limit of ` +
-      `${max}, ${why}: raise maxMessageSize in the broker's configuration, or make the message smaller in a hook`,
+      `${max}, ${why}raise maxMessageSize in the broker's configuration, or make the message smaller in a hook`,
     { code: "MESSAGE_TOO_LARGE", where: { topic } },
   );
 }

@@ -8,6 +8,7 @@
 import { ConnectorError } from "../core/errors.ts";
 import type { DeduplicationProofs, Prover } from "./deduplication-proof.ts";
 import type { OnceProducer } from "./producer-context.ts";
+import { namespaceOf } from "./topic-name.ts";
 
 /** What is remembered of a producer's name and topic while its shard is ours, also while no producer is open. */
 export interface OnceHistory {
@@ -117,12 +118,13 @@ export class OnceGuard implements Prover {
 
   #off(): ConnectorError {
     const topic = this.#topic;
-    const namespace = /^[^:]+:\/\/([^/]+\/[^/]+)/.exec(topic)?.[1] ?? "TENANT/NAMESPACE";
     return new ConnectorError(
       `deduplication is off for topic ${topic}: its broker acknowledged message ${this.#acknowledged} of producer ` +
         `${this.#producerName}, but remembers ${this.#lastSequenceId} as the last one (or the topic was deleted ` +
         `meanwhile, or the producer forgotten after hours without connection). Nothing more is published. Effectively ` +
-        `once needs it: pulsar-admin namespaces set-deduplication ${namespace} --enable, or for this topic alone ` +
+        `once needs it: pulsar-admin namespaces set-deduplication ${
+          namespaceOf(topic)
+        } --enable, or for this topic alone ` +
         `pulsar-admin topicPolicies set-deduplication ${
           topic.replace(/-partition-\d+$/, "")
         } --enable; then start again`,

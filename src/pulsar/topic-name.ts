@@ -33,6 +33,11 @@ export function partitionName(topic: string, index: number): string {
   return `${topic}-partition-${index}`;
 }
 
+/** `tenant/namespace` of a full topic name, for commands that an error tells to run. */
+export function namespaceOf(topic: string): string {
+  return /^[^:]+:\/\/([^/]+\/[^/]+)\//.exec(topic)?.[1] ?? "TENANT/NAMESPACE";
+}
+
 function invalid(name: string, why: string): ConnectorError {
   const shown = name.length > 200 ? `${name.slice(0, 200)}…` : name;
   return new ConnectorError(`"${shown}" is no Pulsar topic name: ${why}`, {

@@ -186,7 +186,13 @@ test("config pulsar: hooks have their defaults, and paths beside the configurati
 });
 
 test("config pulsar: the dead-letter topic is another one than pulsar.topic, and persistent to be exact", () => {
-  for (const topic of ["orders", "public/default/orders", "persistent://public/default/orders"]) {
+  const same = [
+    "orders",
+    "public/default/orders",
+    "persistent://public/default/orders",
+    "orders-partition-1",
+  ];
+  for (const topic of same) {
     assert.deepEqual(problems({ ...small, deadLetter: { topic } }), [
       "deadLetter.topic is pulsar.topic itself: records that cannot be published need another topic",
     ]);

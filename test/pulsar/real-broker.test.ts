@@ -207,7 +207,7 @@ test(
     assert.equal(words.get(1)?.code, "MESSAGE_TOO_LARGE");
     assert.match(
       words.get(1)!.message,
-      /larger than the broker's limit of 5242880, and pulsar\.chunking is off: raise maxMessageSize/,
+      /larger than the broker's limit of 5242880, and pulsar\.chunking is off: switch it on, raise maxMessageSize/,
     );
     assert.equal(words.get(3)?.code, "PULSAR_TOPIC_NOT_FOUND", words.get(3)?.message);
     assert.equal(words.get(4)?.code, "PULSAR_REFUSED");
