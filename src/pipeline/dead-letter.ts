@@ -61,7 +61,7 @@ export class DeadLetters {
     if (code === "MESSAGE_TOO_LARGE") return true;
     if (code === "PULSAR_REFUSED" && where.operation === "SEND") return true;
     if (!OF_A_TOPIC.has(code) || where.topic === undefined) return false;
-    return where.topic.replace(/-partition-\d+$/, "") !== this.#options.topic;
+    return withoutPartition(where.topic) !== withoutPartition(this.#options.topic);
   }
 
   /**
@@ -122,6 +122,11 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters | un
   return options.deadLetterTopic === undefined
     ? undefined
     : new DeadLetters(options.deadLetterTopic, options);
+}
+
+/** The topic that a partition belongs to. */
+function withoutPartition(topic: string): string {
+  return topic.replace(/-partition-\d+$/, "");
 }
 
 /** A text's beginning, whole characters only. */

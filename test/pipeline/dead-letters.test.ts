@@ -216,16 +216,18 @@ test("dead letters: onError hooks hear of refused messages, once per record, and
 });
 
 test("dead letters: refusals of single messages and of hooks' topics are taken, those of pulsar.topic are not", () => {
-  const dead = createDeadLetters({
+  const options = {
     deadLetterTopic: DEAD,
-    topic: MAIN,
     streamName: "orders",
     clock: new FakeClock(),
     log: new RecordingLogger(),
     totals: createTotals(new MetricsRegistry()),
-  })!;
+  };
+  const dead = createDeadLetters({ ...options, topic: MAIN })!;
+  const refusal = (code: ErrorCode, topic?: string, operation?: string) =>
+    new ConnectorError("x", { code, where: { topic, operation } });
   const taken = (code: ErrorCode, topic?: string, operation?: string) =>
-    dead.takes(new ConnectorError("x", { code, where: { topic, operation } }));
+    dead.takes(refusal(code, topic, operation));
   const other = "persistent://public/default/orders-de";
   assert.equal(taken("MESSAGE_TOO_LARGE", MAIN), true);
   assert.equal(taken("PULSAR_REFUSED", MAIN, "SEND"), true);
@@ -247,6 +249,8 @@ test("dead letters: refusals of single messages and of hooks' topics are taken, 
   for (const code of ["INTERNAL", "PULSAR_PROTOCOL", "PULSAR_UNREACHABLE"] as const) {
     assert.equal(taken(code, other), false, code);
   }
+  const onePartition = createDeadLetters({ ...options, topic: `${MAIN}-partition-2` })!;
+  assert.equal(onePartition.takes(refusal("PULSAR_TOPIC_TERMINATED", `${MAIN}-partition-2`)), false);
 });
 
 test("dead letters: long words are cut, between characters", () => {

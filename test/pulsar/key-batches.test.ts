@@ -68,6 +68,29 @@ test("pulsar key batches: the limits are those of all together, and the delay to
   await until(() => sink.pending === 0, "the last receipt");
 });
 
+test("pulsar key batches: what is dropped leaves a gap, no id is given twice", async (t) => {
+  const broker = new ScriptedBroker();
+  const { sink } = openSink(t, broker.url, {
+    ...BY_KEY,
+    transport: network(broker),
+    batchMaxDelayMs: 60_000,
+  });
+  await sink.open("t", NEVER);
+  const [kept, dropped] = [new RecordingDelivery(), new RecordingDelivery()];
+  for (const [ordinal, key] of ["a", "a", "b", "c", "b"].entries()) {
+    sink.reserve(1, NEVER);
+    const message = { topic: "t", key, data: Buffer.from(`${key}${ordinal}`) };
+    sink.send(message, ordinal === 0 || key === "c" ? dropped : kept, ordinal);
+  }
+  sink.drop(dropped);
+  sink.flush();
+  await until(() => kept.acks.size === 3, "receipts");
+  const given = broker.sends.map(({ messages }) =>
+    messages.map(({ data, sequenceId }) => `${data}: ${sequenceId}`)
+  );
+  assert.deepEqual(given, [["a1: 1"], ["b2: 2", "b4: 3"]]);
+});
+
 test("pulsar key batches: nothing is lost where the broker deduplicates; parties are dropped out of them", async (t) => {
   await fc.assert(
     fc.asyncProperty(
