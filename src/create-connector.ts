@@ -17,11 +17,11 @@ import {
   loadConfigFile,
   parseConfig,
   refuseNotYet,
-  withoutPartition,
 } from "./config/mod.ts";
 import type { Clock } from "./core/clock.ts";
 import { ConnectorError } from "./core/errors.ts";
 import { type Logger, silentLogger } from "./core/log.ts";
+import { withoutPartition } from "./core/topic-name.ts";
 import { createHookChain } from "./hooks/chain.ts";
 import { defineHooks } from "./hooks/define.ts";
 import { hooksDigest } from "./hooks/digest.ts";

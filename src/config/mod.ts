@@ -8,7 +8,7 @@ export {
   type ParseConfigOptions,
 } from "./load.ts";
 export { listNotYet, refuseNotYet } from "./not-yet.ts";
-export { fullTopicName, withoutPartition } from "./names.ts";
+export { fullTopicName } from "./names.ts";
 export { jsonSchema } from "./json-schema.ts";
 export { configTables } from "./tables.ts";
 export { hideUserInfo, redact, secretPaths } from "./secrets.ts";

@@ -21,8 +21,3 @@ export function fullTopicName(name: string): string | undefined {
   if (SHORT.test(topic)) return `persistent://public/default/${topic}`;
   return /^[^/:\s]+\/[^/:\s]+\/[^/\s]+$/.test(topic) ? `persistent://${topic}` : undefined;
 }
-
-/** The topic that a partition belongs to; other topics as they are. */
-export function withoutPartition(topic: string): string {
-  return topic.replace(/-partition-\d+$/, "");
-}

@@ -1,11 +1,12 @@
 // The rules over Pulsar keys: topics, authentication, and what the delivery guarantees need.
 
+import { withoutPartition } from "../core/topic-name.ts";
 import { checkSecurity } from "./auth-rules.ts";
 import type { CheckedSettings } from "./check.ts";
 import { checkDriver } from "./driver-rules.ts";
 import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
-import { fullTopicName, withoutPartition } from "./names.ts";
+import { fullTopicName } from "./names.ts";
 import type { KeyPath } from "./paths.ts";
 import type { Settings } from "./schema.ts";
 import type { Config } from "./types.ts";

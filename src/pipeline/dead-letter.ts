@@ -5,6 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import type { ConnectorError, ErrorCode } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { SinkMessage, UserRecord } from "../core/record.ts";
+import { withoutPartition } from "../core/topic-name.ts";
 import { formatInstant } from "../hooks/message.ts";
 import type { Totals } from "./totals.ts";
 
@@ -122,11 +123,6 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters | un
   return options.deadLetterTopic === undefined
     ? undefined
     : new DeadLetters(options.deadLetterTopic, options);
-}
-
-/** The topic that a partition belongs to. */
-function withoutPartition(topic: string): string {
-  return topic.replace(/-partition-\d+$/, "");
 }
 
 /** A text's beginning, whole characters only. */

@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
 import { type Logger, silentLogger } from "../core/log.ts";
 import type { SinkMessage } from "../core/record.ts";
+import { withoutPartition } from "../core/topic-name.ts";
 import { type AuthSupplier, noAuth } from "./auth/supplier.ts";
 import { BatchTimer } from "./batch-timer.ts";
 import type { BatchBuilder } from "./batcher.ts";
@@ -167,7 +168,7 @@ class BuiltinSink implements MessageSink {
       hashingScheme: options.hashingScheme ?? "Murmur3_32Hash",
       isChunked: (topic) =>
         topic.startsWith("persistent://") &&
-        (options.chunking !== false || topic.replace(/-partition-\d+$/, "") === options.deadLetterTopic),
+        (options.chunking !== false || withoutPartition(topic) === options.deadLetterTopic),
       codec: options.codec,
       signal,
       lookup,

@@ -6,6 +6,7 @@
 // deduplicates answers −1 only for names that never published, or not for a long time (seen on Pulsar 4.0.7).
 
 import { ConnectorError } from "../core/errors.ts";
+import { withoutPartition } from "../core/topic-name.ts";
 import type { DeduplicationProofs, Prover } from "./deduplication-proof.ts";
 import type { OnceProducer } from "./producer-context.ts";
 import { namespaceOf } from "./topic-name.ts";
@@ -125,9 +126,7 @@ export class OnceGuard implements Prover {
         `once needs it: pulsar-admin namespaces set-deduplication ${
           namespaceOf(topic)
         } --enable, or for this topic alone ` +
-        `pulsar-admin topicPolicies set-deduplication ${
-          topic.replace(/-partition-\d+$/, "")
-        } --enable; then start again`,
+        `pulsar-admin topicPolicies set-deduplication ${withoutPartition(topic)} --enable; then start again`,
       { code: "DEDUPLICATION_OFF", where: { topic } },
     );
   }

@@ -27,6 +27,7 @@ export interface AccessToken {
   readonly lifetimeMs?: number;
 }
 
+/** How long one request may take. */
 const LIMIT_MS = 10_000;
 const DISCOVERY = "/.well-known/openid-configuration";
 

@@ -8,6 +8,7 @@ import { safeCause, safeWords } from "../../core/secrets.ts";
 import { withinTime } from "../../core/time-limit.ts";
 import { checkedToken, type TokenSource } from "./token.ts";
 
+/** How long a script may take. */
 const LIMIT_MS = 30_000;
 const KEY = "pulsar.auth.script";
 

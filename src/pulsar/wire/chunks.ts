@@ -1,5 +1,5 @@
 // Cuts the sealed frame of one message that is larger than a broker takes into frames that it takes, as the Java
-// client does: each a SEND with the message's sequence id and is_chunk, its metadata the message's with the fields
+// client does (PIP-37; fields of MessageMetadata in PulsarApi.proto): each a SEND with the message's sequence id and is_chunk, its metadata the message's with the fields
 // uuid (26), num_chunks_from_msg (27), total_chunk_msg_size (28, after compression) and chunk_id (29). Each is made
 // when it is its turn; its payload is a view of the whole frame, so that a message costs its size once.
 

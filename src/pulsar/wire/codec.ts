@@ -1,7 +1,7 @@
 // Compression as the protocol knows it: its numbers, and what an entry asks of a codec. The codecs themselves are
 // in codecs/, loaded when they are needed; here is no package and no I/O.
 
-/** CompressionType in MessageMetadata. */
+/** CompressionType of MessageMetadata (PulsarApi.proto). */
 export const COMPRESSION_TYPES = { none: 0, lz4: 1, zlib: 2, zstd: 3, snappy: 4 } as const;
 
 /** Names of configuration. */

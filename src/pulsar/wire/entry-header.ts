@@ -1,5 +1,6 @@
 // What stands before an entry's payload in its frame: sizes, the SEND command, checksum, metadata. Metadata of one
 // message alone is made of what was encoded for it as part of a batch, so that nothing is encoded twice.
+// The numbers are tags (field × 8 + wire type) of MessageMetadata and SingleMessageMetadata in PulsarApi.proto.
 
 import { Buffer } from "node:buffer";
 import type { Codec } from "./codec.ts";

@@ -1,5 +1,6 @@
-// Metadata of messages and reading of entries: one plain message, or a batch of several with their own metadata.
-// A batch is marked by the presence of num_messages_in_batch. Writing is done in batch.ts, in place.
+// Metadata of messages (PulsarApi.proto, MessageMetadata and SingleMessageMetadata) and reading of entries: one plain
+// message, or a batch of several with their own metadata. A batch is marked by the presence of num_messages_in_batch.
+// Writing is done in entry.ts, in place.
 
 import { Buffer } from "node:buffer";
 import { COMPRESSION_TYPES } from "./codec.ts";

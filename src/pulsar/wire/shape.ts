@@ -1,5 +1,5 @@
 // Protobuf messages described once, as a table of fields: the table gives the types, the encoder and the decoder.
-// For everything but the hot path (batches, SEND, receipts), which has hand-made code in batch.ts and receipt.ts.
+// For everything but the hot path (batches, SEND, receipts), which has hand-made code in entry.ts and receipt.ts.
 
 import { Buffer } from "node:buffer";
 import {
