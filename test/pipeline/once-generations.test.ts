@@ -4,6 +4,8 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import type { LeaseItem } from "../../src/leases/row.ts";
 import { newAggregate } from "../core/aggregate-record.ts";
+import type { KinesisRecord } from "../../src/hooks/types.ts";
+import { partitionOf } from "../../src/pulsar/routing.ts";
 import { child } from "./kit.ts";
 import { edit, type OnceWorld, onceWorld, range, row, type Run, SHARD, start, texts } from "./once-kit.ts";
 
@@ -279,6 +281,21 @@ test("once: a partition count that grows is adopted only when the shard is drain
   assert.equal(world.broker.topics.size, 5);
   assert.deepEqual([...world.broker.texts()].sort(), texts(...range(1, 30)).sort());
   await third.stop();
+});
+
+test("once: messages without a key go where their records' keys say, also when they are sent again", async () => {
+  const world = onceWorld();
+  world.broker.partitions.set("out", 3);
+  const options = { hooks: { onRecord: ({ message }: KinesisRecord) => ({ ...message, key: undefined }) } };
+  await killed(world, options);
+  const second = await start(world, options);
+  await second.stop();
+  assert.ok(world.broker.duplicates > 0);
+  for (const number of range(1, 10)) {
+    const topic = `out-partition-${partitionOf(`key ${number}`, 3, "Murmur3_32Hash")}`;
+    assert.ok(world.broker.topics.get(topic)!.includes(texts(number)[0]!), `${number}`);
+  }
+  assert.deepEqual(world.broker.texts().sort(), texts(...range(1, 10)).sort());
 });
 
 test("once: every record of a page is left out by a hook, and the ids go on behind them", async () => {

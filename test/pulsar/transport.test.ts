@@ -162,7 +162,8 @@ test("pulsar transport: a listener that no broker has is named", async (t) => {
   await assert.rejects(sink.open("t", NEVER), {
     code: "PULSAR_REFUSED",
     retryable: false,
-    message: /^no broker advertises a listener "gate" \(.*\): correct pulsar\.listenerName/,
+    message:
+      /^no broker advertises a listener "gate" \(.* not have gate listener\): correct pulsar\.listenerName/,
   });
 });
 
