@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { ConnectorError, messageOf } from "../core/errors.ts";
 import { hideSecrets } from "../core/secrets.ts";
 import type { AuthSupplier } from "./auth/supplier.ts";
+import { expiryOf } from "./auth/token-expiry.ts";
 import { brokerError } from "./errors.ts";
 import { addressText, type BrokerAddress } from "./service-url.ts";
 import { CLOSED_BY_PEER } from "./transport.ts";
@@ -158,17 +159,6 @@ function credentialHint(auth: AuthSupplier, secret: string, message: string, now
   }
   const isOld = /expired/i.test(message) ? "The broker finds them expired: renew them. " : "";
   return `${isOld}They came from ${auth.source}.`;
-}
-
-/** `exp` of a JSON Web Token (RFC 7519 §4.1.4) in epoch milliseconds; undefined where it has none, or is another kind. */
-function expiryOf(token: string): number | undefined {
-  try {
-    const claims: unknown = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
-    const { exp } = claims as { exp?: unknown };
-    return typeof exp === "number" ? exp * 1000 : undefined;
-  } catch {
-    return undefined; // opaque tokens are none of our business
-  }
 }
 
 function codeOf(why: unknown): string {

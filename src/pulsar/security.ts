@@ -5,7 +5,8 @@ import { ConnectorError } from "../core/errors.ts";
 import { keyFileSource } from "./auth/key-file.ts";
 import { type AuthChoice, type AuthOptions, openAuth } from "./auth/open.ts";
 import type { AuthSupplier } from "./auth/supplier.ts";
-import { environmentToken, fileToken, fixedToken } from "./auth/token.ts";
+import { environmentToken, fileToken, fixedToken, type TokenSource } from "./auth/token.ts";
+import { expiryOf } from "./auth/token-expiry.ts";
 import { readTlsFiles, type TlsOptions } from "./tls-files.ts";
 
 /** As configured; files are paths. */
@@ -31,9 +32,10 @@ export async function securityFaults(
   const { auth } = choice;
   const checks: (() => unknown)[] = [() => readTlsFiles(tlsOptions(choice), now)];
   if (auth.type === "token") {
-    if (auth.token !== undefined) checks.push(() => fixedToken(auth.token!).token());
-    if (auth.file !== undefined) checks.push(() => fileToken(auth.file!).token());
-    if (auth.env !== undefined) checks.push(() => environmentToken(auth.env!, env).token());
+    const check = (key: string, source: TokenSource) => checks.push(() => tokenIsValid(source, key, now));
+    if (auth.token !== undefined) check("token", fixedToken(auth.token));
+    if (auth.file !== undefined) check("file", fileToken(auth.file));
+    if (auth.env !== undefined) check("env", environmentToken(auth.env, env));
     if (auth.script !== undefined) checks.push(() => scriptIsThere(auth.script!));
   }
   if (auth.type === "oauth2" && auth.keyFile !== undefined) checks.push(keyFileSource(auth.keyFile).client);
@@ -53,6 +55,18 @@ function tlsOptions({ auth, tls }: SecurityChoice): TlsOptions {
   if (auth.type !== "tls") return { ...tls };
   const { certFile, keyFile } = auth;
   return { ...tls, certFile, keyFile, clientTable: "pulsar.auth" };
+}
+
+async function tokenIsValid({ source, token }: TokenSource, key: string, now: number): Promise<void> {
+  const end = expiryOf(await token());
+  if (end === undefined || end > now) return;
+  throw new ConnectorError(
+    `the token of ${source} expired on ${new Date(end).toISOString()}: give a new one`,
+    {
+      code: "CONFIG_INVALID",
+      where: { key: `pulsar.auth.${key}` },
+    },
+  );
 }
 
 /** It is not run: that would ask somebody for a token. */

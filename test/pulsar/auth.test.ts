@@ -95,6 +95,30 @@ test("pulsar auth: a token that is missing, empty or no token names its key and 
   }
 });
 
+test("pulsar auth: validate tells of a token that says itself that it has ended, without showing it", async (t) => {
+  const ending = (exp: unknown): string =>
+    `e30.${Buffer.from(JSON.stringify({ exp })).toString("base64url")}.x`;
+  const file = join(folder(t), "token");
+  writeFileSync(file, ending(1000));
+  const env = { T: ending(1000), OTHER: ending("soon") };
+  const faults = async (source: object, now: number): Promise<string[]> =>
+    (await securityFaults({ auth: { type: "token", ...source } }, env, now)).map(({ message, where }) =>
+      `${where.key}: ${message}`
+    );
+  const why = "expired on 1970-01-01T00:16:40.000Z: give a new one";
+  for (
+    const [source, words] of [
+      [{ token: ending(1000) }, `pulsar.auth.token: the token of pulsar.auth.token ${why}`],
+      [{ file }, `pulsar.auth.file: the token of pulsar.auth.file (${file}) ${why}`],
+      [{ env: "T" }, `pulsar.auth.env: the token of pulsar.auth.env (the variable T) ${why}`],
+    ] as const
+  ) {
+    assert.deepEqual(await faults(source, 1_000_000), [words]);
+    assert.deepEqual(await faults(source, 999_999), []);
+  }
+  assert.deepEqual(await faults({ env: "OTHER" }, 1_000_000), []);
+});
+
 test("pulsar auth: a script gives a token as text or by a function, which is called each time", async (t) => {
   const path = folder(t);
   const script = (name: string, text: string): AuthChoice => {
