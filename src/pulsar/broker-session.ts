@@ -185,6 +185,7 @@ export class BrokerSession {
   /** Opens the producer at its broker; resolves when the broker does not serve it any more. */
   async #session(last: SessionEnd | undefined, signal: AbortSignal): Promise<SessionEnd> {
     const user = this.#user;
+    if (last?.forgetsName) this.#name = undefined;
     const connection = last?.assignedBroker === undefined
       ? await this.#lookup.broker(user.topic)
       : await this.#lookup.assigned(last.assignedBroker);

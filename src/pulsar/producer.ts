@@ -14,7 +14,7 @@ import type { Connection } from "./connection.ts";
 import { KeyBatcher } from "./key-batcher.ts";
 import { OnceGuard } from "./once-guard.ts";
 import type { OnceProducer, ProducerContext } from "./producer-context.ts";
-import { limitLowered, refusalOf } from "./refusals.ts";
+import { limitLowered, overtaken, refusalOf } from "./refusals.ts";
 import { type FrameTarget, SendQueue } from "./send-queue.ts";
 import { brokerAddress } from "./service-url.ts";
 import type { Delivery } from "./sink.ts";
@@ -185,13 +185,7 @@ export class Producer implements SessionUser, Batching {
         if (this.#once !== undefined) connection.wantsToWrite(this);
         return;
       case "ahead":
-        return connection.close(
-          new ConnectorError(
-            `lost the broker ${connection.name}: a receipt for message ${sequenceId} of topic ${this.topic} ` +
-              `came before the one for ${head?.firstSequenceId}; what has no receipt is sent again`,
-            { code: "PULSAR_PROTOCOL", retryable: true, where: { topic: this.topic } },
-          ),
-        );
+        return this.#passedOver(sequenceId, isDuplicate, connection);
     }
   }
 
@@ -203,9 +197,15 @@ export class Producer implements SessionUser, Batching {
     // Of a session that is over only the end of the topic matters.
     if (action === "ignore" || this.#session.connection === undefined) return;
     if (action === "refuse") this.#queue.refuse(sequenceId, error);
-    else if (action === "again") return this.#session.end({ error, closeFirst: true });
+    else if (action === "damaged") {
+      const forgetsName = !this.#queue.isLastGiven(sequenceId);
+      if (this.#once === undefined || !forgetsName) {
+        return this.#session.end({ error, closeFirst: true, forgetsName });
+      }
+      this.#queue.refuse(sequenceId, overtaken(this.topic, "SEND", error));
+    } else if (action === "again") return this.#session.end({ error, closeFirst: true });
     else if (!this.#queue.refuseSize(sequenceId, error)) {
-      return this.#session.end({ error: limitLowered(error), closeFirst: true });
+      return this.#session.end({ error: limitLowered(error), closeFirst: true, forgetsName: true });
     }
     this.#once?.gaveNothing(this.#queue.given);
   }
@@ -269,6 +269,28 @@ export class Producer implements SessionUser, Batching {
     this.#once?.close();
     this.closeBatch();
     this.#queue.refuseAll(error);
+  }
+
+  /** A receipt came for a later entry than the oldest: whether the broker has that is not known. */
+  #passedOver(sequenceId: number, isDuplicate: boolean, connection: Connection): void {
+    const { head } = this.#queue;
+    const error = new ConnectorError(
+      `a receipt for message ${sequenceId} of topic ${this.topic} came before the one for ` +
+        `${head?.firstSequenceId} (broker ${connection.name}).`,
+      { code: "PULSAR_PROTOCOL", retryable: true, where: { topic: this.topic } },
+    );
+    if (this.#once === undefined) {
+      this.#session.end({ error, forgetsName: true });
+      return connection.close(error);
+    }
+    for (
+      let first = head;
+      first !== undefined && first.lastSequenceId < sequenceId;
+      first = this.#queue.head
+    ) {
+      this.#queue.refuse(first.lastSequenceId, overtaken(this.topic, "SEND", error));
+    }
+    this.receipt(sequenceId, isDuplicate);
   }
 
   #target({ maxMessageSize }: Connection): FrameTarget {

@@ -16,6 +16,8 @@ export type Refusal =
   | { readonly action: "refuse"; readonly error: ConnectorError }
   /** The entry is refused for its size: see SendQueue. */
   | { readonly action: "too-large"; readonly error: ConnectorError }
+  /** The entry did not arrive as it was sent, which another attempt may cure, unless later ones were taken. */
+  | { readonly action: "damaged"; readonly error: ConnectorError }
   /** The producer is opened again, and everything without a receipt sent again. */
   | { readonly action: "again"; readonly error: ConnectorError }
   /** Nothing: nobody waits for the entry any more. */
@@ -42,7 +44,8 @@ export function refusalOf(command: CommandOf<"SEND_ERROR">, { topic, broker, ent
         ? { action: "too-large", error: tooLargeForTopic(error) }
         : { action: "refuse", error };
     case "ChecksumError":
-      if (entry?.intact !== false) break; // damaged on its way: the same bytes again
+      if (entry === undefined) return { action: "ignore", error };
+      if (entry.intact) return { action: "damaged", error };
       return {
         action: "refuse",
         error: new ConnectorError(`a frame for topic ${topic} was damaged in memory before it was sent`, {
@@ -63,6 +66,15 @@ function tooLargeForTopic(error: ConnectorError): ConnectorError {
   return new ConnectorError(
     `${error.message} This topic takes smaller messages than its broker (policy maxMessageSize).`,
     { code: "MESSAGE_TOO_LARGE", cause: error, where: error.where },
+  );
+}
+
+/** Of an entry that the broker did not take, but later ones: under effectively once it cannot be sent again. */
+export function overtaken(topic: string, operation: string, cause: ConnectorError): ConnectorError {
+  return new ConnectorError(
+    `${cause.message} The broker took later messages of topic ${topic} meanwhile, so it would drop this one as a ` +
+      "duplicate",
+    { code: "PULSAR_REFUSED", cause, where: { topic, operation } },
   );
 }
 

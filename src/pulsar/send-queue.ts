@@ -172,6 +172,11 @@ export class SendQueue {
     return this.#batches[this.#indexOf(sequenceId)]?.entry;
   }
 
+  /** Whether nothing was given behind the entry with this id, which is in flight. */
+  isLastGiven(sequenceId: number): boolean {
+    return this.#isLastGiven(this.#indexOf(sequenceId));
+  }
+
   /** The entry with this id, which is in flight, was refused for good. */
   refuse(sequenceId: number, error: ConnectorError): void {
     this.#refuse(this.#indexOf(sequenceId), error);
@@ -192,15 +197,18 @@ export class SendQueue {
   refuseSize(sequenceId: number, error: ConnectorError): boolean {
     const at = this.#indexOf(sequenceId);
     const batch = this.#batches[at]!;
-    const isLast = at + 1 >= this.#given && !((this.#batches[at + 1]?.framesGiven ?? 0) > 0);
+    const isLast = this.#isLastGiven(at);
     this.#topicLimit = batch.entry.messageSize - 1;
     this.#taken = Math.min(this.#taken, this.#topicLimit);
     if (batch.count === 1 || (batch.isOnce && !isLast)) {
       this.refuse(sequenceId, error);
       return true;
     }
-    this.#given = at;
-    batch.rewind();
+    if (!isLast) this.rewind();
+    else {
+      this.#given = at;
+      batch.rewind();
+    }
     this.#insert(at + 1, batch.splitAt(batch.count >> 1));
     this.#endProbe();
     return isLast;
@@ -266,6 +274,10 @@ export class SendQueue {
     if (index === count - 1) this.#given++;
     this.#noteFrame(batch, maxMessageSize);
     return addChunk(frame, options, index, frames);
+  }
+
+  #isLastGiven(at: number): boolean {
+    return at + 1 >= this.#given && !((this.#batches[at + 1]?.framesGiven ?? 0) > 0);
   }
 
   #noteFrame(batch: Batch, size: number): void {

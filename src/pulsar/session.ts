@@ -10,6 +10,11 @@ export interface SessionEnd {
   readonly closeFirst?: boolean;
   /** Nothing is wrong: the producer is opened again at once, without a word. */
   readonly isPlanned?: boolean;
+  /**
+   * The broker may have taken later messages than one that it did not take, and where it deduplicates would drop that
+   * as a duplicate: under a name that the broker gave before, nothing is sent again.
+   */
+  readonly forgetsName?: boolean;
   /** No delay before the first new attempt. */
   readonly atOnce?: boolean;
   /** The broker that serves the topic from now on. */

@@ -437,7 +437,7 @@ test("pulsar once: between two messages that found no producer, what has one goe
   const settled: (() => void)[] = [];
   delivery.refused = (ordinal, error) => {
     delivery.refusals.push({ ordinal, error });
-    return new Promise((resolve) => settled.push(resolve));
+    return new Promise<void>((resolve) => settled.push(resolve));
   };
   const [here, there] = ["key1", "key2"]; // in different partitions
   sendRecord(sink, delivery, 0, [numbered("many", 0, 0, here)]);

@@ -334,6 +334,9 @@ test("pulsar queue: a limit that is lowered while frames follow: all again, or r
     if (isAgain) {
       bench.queue.rewind();
       assert.deepEqual(idsOf(bench.take(1)), [[1]]);
+      bench.queue.receipt(1, false);
+      assert.deepEqual(idsOf(bench.take()), [[2], [3]]);
+      for (const id of [2, 3]) assert.equal(bench.queue.receipt(id, false), "done");
     } else assert.deepEqual(delivery.refusals.map(({ ordinal }) => ordinal), [1, 2]);
   }
 });
