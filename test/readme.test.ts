@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { inspectConfigFile } from "../src/config/mod.ts";
+import { GENERATION_REASONS } from "../src/core/generation.ts";
 import { startLocalBroker, startLocalKinesis } from "../src/local/mod.ts";
 import { installedPackage, output, ROOT } from "./servers/installed-package.ts";
 
@@ -35,6 +36,12 @@ test("readme: its table of errors has exactly the codes that exist", () => {
   const rows = [...README.matchAll(/^\| `([A-Z_]{5,})` \|/gm)].map(([, code]) => code);
   assert.ok(codes.length > 20);
   assert.deepEqual(rows, codes);
+});
+
+test("readme: its table of reasons for a new producer name has exactly those that exist", () => {
+  const table = README.slice(README.indexOf("| Reason | A new name begins because"));
+  const rows = table.slice(0, table.indexOf("\n\n")).matchAll(/^\| `([a-z-]+)` \|/gm);
+  assert.deepEqual(Array.from(rows, ([, reason]) => reason), Object.keys(GENERATION_REASONS));
 });
 
 test("readme: its smallest connector.toml and its hook belong together and are valid", async (t) => {

@@ -42,7 +42,7 @@ export function readGeneration(item: LeaseItem): StoredGeneration {
   const ordinalAt = readPosition(item["pulsarOrdinalAt"]?.S);
   const digest = item["pulsarDigest"]?.S;
   const drained = item["pulsarDrained"]?.BOOL;
-  const refused = item["pulsarRefused"]?.BOOL;
+  const refused = item["pulsarRefused"] === undefined ? false : item["pulsarRefused"].BOOL;
   const partitions = readPartitions(item["pulsarPartitions"]?.M);
   if (
     !id || anchor === undefined || ordinal === undefined || ordinalAt === undefined || !digest ||

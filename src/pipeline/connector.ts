@@ -2,7 +2,7 @@
 // everything in order. Whatever fails anywhere comes here and ends it (G7); no loop is left without an owner.
 
 import { setMaxListeners } from "node:events";
-import { type ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
+import { ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
 import type { LogFields } from "../core/log.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import type { HookChain } from "../hooks/chain.ts";
@@ -23,6 +23,7 @@ import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
 import type { OnceSettings } from "./shard-generation.ts";
 import { drainAndRelease } from "./shutdown.ts";
+import { sinkEvents } from "./sink-log.ts";
 import { type ConnectorStatus, reportStatus, totalsLine } from "./status.ts";
 import { createTotals, type Totals } from "./totals.ts";
 import { allPastUntil } from "./until.ts";
@@ -189,16 +190,13 @@ export class Connector {
         ensureLeases({ ...scope, kinesis, stream, position, leases: table.leases, tableName, coordinator }),
       scope,
     );
-    const sink = this.#sink = await this.#parts.openSink({
-      fatal: (error) => this.#fail(error),
-      reconnecting: (topic, error, delayMs) =>
-        log.warn(`topic ${topic}: ${error.message}; trying again in ${delayMs} ms`, { code: error.code }),
-      connected: (topic, broker) => log.info(`publishing to ${topic} at ${broker}`),
-      duplicates: (_topic, count) => this.#totals.duplicates.add(count),
-    });
-    const { topic, deadLetterTopic = topic } = this.#options;
-    for (const one of new Set([topic, deadLetterTopic])) {
-      await withPatience(() => sink.open(one, scope.signal), scope);
+    const events = sinkEvents(log, this.#totals, (error) => this.#fail(error));
+    const sink = this.#sink = await this.#parts.openSink(events);
+    const { topic, deadLetterTopic } = this.#options;
+    await withPatience(() => sink.open(topic, scope.signal), scope);
+    if (deadLetterTopic !== undefined) {
+      const open = () => sink.open(deadLetterTopic, scope.signal);
+      await withPatience(() => open().catch((error) => Promise.reject(ofDeadLetters(error))), scope);
     }
     await hooks.start({ streamName });
     scope.signal.throwIfAborted();
@@ -381,4 +379,12 @@ export class Connector {
 /** Beside an error's own words: what programs look for, and what it came from. */
 function errorFields({ code, cause }: ConnectorError): LogFields {
   return cause === undefined ? { code } : { code, cause };
+}
+
+/** The dead-letter topic's trouble, so that it is not looked for at `pulsar.topic`. */
+function ofDeadLetters(error: unknown): ConnectorError {
+  const known = toConnectorError(error);
+  const { code, retryable, where } = known;
+  const message = `the topic for dead letters (deadLetter.topic) cannot be opened: ${known.message}`;
+  return new ConnectorError(message, { code, retryable, where, cause: known });
 }

@@ -95,7 +95,7 @@ export function statusLine(
 export function totalsLine(status: ConnectorStatus): string {
   const { records, dropped, deadLettered, duplicates, throttles } = status;
   return [
-    `${records} records in all`,
+    `${records} records read in all`,
     ...dropped > 0 ? [`${dropped} dropped by hooks`] : [],
     ...deadLettered > 0 ? [`${deadLettered} dead-lettered`] : [],
     ...duplicates > 0 ? [`${duplicates} duplicates left out by Pulsar`] : [],

@@ -84,7 +84,7 @@ test("e2e dead letters: records that a hook in the middle fails on, whole and by
   const endless = road.run("run", file);
   await received(endless, deadTopic(road), 1);
   await stopped(endless, 0);
-  assert.match(endless.stderr, /3 records in all, 1 dead-lettered/);
+  assert.match(endless.stderr, /3 records read in all, 1 dead-lettered/);
 
   const before = road.kinesis.records(road.streamName).length;
   const kinds = Array.from(
@@ -99,7 +99,7 @@ test("e2e dead letters: records that a hook in the middle fails on, whole and by
   put([encodeAggregate(parts)]);
   const bounded = road.run("run", file, "--until", "now");
   await ended(bounded, 3);
-  assert.match(bounded.stderr, /203 records in all, 7 dead-lettered/);
+  assert.match(bounded.stderr, /203 records read in all, 7 dead-lettered/);
   assert.match(
     bounded.stderr,
     /record goes to the dead-letter topic: onRecord of .*picky\.mts failed .*poison in/,

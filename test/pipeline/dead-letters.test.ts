@@ -292,7 +292,10 @@ test("dead letters: the first ten of a script are said, then every power of two,
   const stopped = connector.stop();
   await clock.advance(1_000);
   await stopped;
-  assert.match(log.messages("info").at(-1)!, /^stopped \(stop\): 100 records in all, 100 dead-lettered$/);
+  assert.match(
+    log.messages("info").at(-1)!,
+    /^stopped \(stop\): 100 records read in all, 100 dead-lettered$/,
+  );
 });
 
 test("G7 never silent: a dead letter that is refused stops the connector with both errors", async () => {

@@ -18,8 +18,8 @@ test("status: one line and one event a minute, with rates of that minute and tot
   assert.deepEqual(told.map(({ records, checkpoints }) => [records, checkpoints]), [[3, 1], [4, 2]]);
   assert.equal(connector.status().records, 4);
   assert.deepEqual(log.messages("info").filter((line) => line.includes("records/s")), [
-    "0.1 records/s, 0.00 MB/s, 1 shards, caught up, 0 in flight, 3 records in all",
-    "0.0 records/s, 0.00 MB/s, 1 shards, 90 s behind, 0 in flight, 4 records in all",
+    "0.1 records/s, 0.00 MB/s, 1 shards, caught up, 0 in flight, 3 records read in all",
+    "0.0 records/s, 0.00 MB/s, 1 shards, 90 s behind, 0 in flight, 4 records read in all",
   ]);
   const stopped = connector.stop();
   await clock.advance(60_000);
@@ -47,7 +47,7 @@ test("status: what waits, was dropped or throttled is in the line, and lag in a 
   assert.equal(
     statusLine(status, { ...status, records: 0, bytes: 0 }, 60_000),
     "20000 records/s, 20 MB/s, 1 shards (1 wait for their parents), 3.0 h behind, 7 in flight, " +
-      "1200000 records in all, 5 dropped by hooks, 3 dead-lettered, 4 duplicates left out by Pulsar, 2 throttles",
+      "1200000 records read in all, 5 dropped by hooks, 3 dead-lettered, 4 duplicates left out by Pulsar, 2 throttles",
   );
   const before = statusLine({ ...status, millisBehindLatest: undefined }, undefined, 60_000);
   assert.match(before, /nothing read yet/);
