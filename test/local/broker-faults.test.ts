@@ -206,3 +206,19 @@ test("local broker faults: a client that has fallen silent is cut", async (t) =>
   await client.expect("PING");
   assert.equal(await client.next(), undefined);
 });
+
+test("local broker faults: a topic's own limit refuses what its broker would take, until it is raised", async (t) => {
+  const broker = await start(t, { deduplication: true });
+  const client = await producing(t, broker);
+  broker.setMaxMessageSize("a", 300);
+  const answers = [];
+  for (const [id, size] of [[0, 400], [1, 100], [2, 400]] as const) {
+    client.write(sendFrame(id, ["m".repeat(size)]));
+    answers.push((await client.next())?.name);
+  }
+  broker.setMaxMessageSize("a");
+  client.write(sendFrame(2, ["m".repeat(400)]));
+  answers.push((await client.next())?.name);
+  assert.deepEqual(answers, ["SEND_ERROR", "SEND_RECEIPT", "SEND_ERROR", "SEND_RECEIPT"]);
+  assert.deepEqual(texts(broker).map((text) => text.length), [100, 400]);
+});

@@ -209,6 +209,11 @@ export class LocalBroker {
     }
   }
 
+  /** The topic (each of its present partitions) takes no larger messages; chunks are not counted, as on brokers. */
+  setMaxMessageSize(topic: string, bytes: number = Infinity): void {
+    for (const name of this.#concrete(topic)) this.#broker.topic(name).maxMessageSize = bytes;
+  }
+
   /** Nothing can be published to the topic any more. */
   terminate(topic: string): void {
     for (const name of this.#concrete(topic)) {

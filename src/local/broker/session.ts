@@ -243,7 +243,8 @@ export class Session {
     if (!parts) throw new Error("SEND without a payload");
     if (topic.terminated) return refuse("TopicTerminatedError", `Topic ${topic.name} has been terminated`);
     // Brokers leave 10 KiB for what stands before the payload; the Java client counts on it for its chunks.
-    if (parts.payload.length > this.#broker.maxMessageSize) {
+    const isOverLimit = !command.isChunk && parts.headersAndPayload.length > topic.maxMessageSize;
+    if (isOverLimit || parts.payload.length > this.#broker.maxMessageSize) {
       return refuse("NotAllowedError", "Exceed maximum message size");
     }
     const last = Math.max(command.sequenceId, command.highestSequenceId);

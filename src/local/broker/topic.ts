@@ -54,6 +54,8 @@ export class Topic {
   /** Producer name → the highest sequence id it published; only kept with deduplication. */
   readonly lastSequenceIds = new Map<string, number>();
   terminated = false;
+  /** The topic's own limit (policy maxMessageSize), bytes. */
+  maxMessageSize = Infinity;
   readonly #onAppend = new Set<() => void>();
 
   constructor(name: string, ledgerId: number, maxBytes: number) {
