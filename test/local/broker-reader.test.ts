@@ -103,7 +103,10 @@ test("topic reader: says that it cannot read damaged compressed messages", async
   await client.expect("SEND_RECEIPT");
   const reader = await openTopicReader({ serviceUrl: broker.url, topic: "a" });
   t.after(() => reader.close());
-  await assert.rejects(reader.next(), /a message in persistent:\/\/public\/default\/a cannot be decompressed \(type 3\)/);
+  await assert.rejects(
+    reader.next(),
+    /a message in persistent:\/\/public\/default\/a cannot be decompressed \(type 3\)/,
+  );
   assert.throws(() => broker.messages("a"), /decompressed/);
 });
 
