@@ -204,13 +204,13 @@ export class SendQueue {
       this.refuse(sequenceId, error);
       return true;
     }
-    if (!isLast) this.rewind();
-    else {
+    if (isLast) {
       this.#given = at;
       batch.rewind();
-    }
+      this.#probe = undefined;
+    } else this.rewind();
     this.#insert(at + 1, batch.splitAt(batch.count >> 1));
-    this.#endProbe();
+    if (isLast) this.#events.resumed();
     return isLast;
   }
 

@@ -295,6 +295,15 @@ test("pulsar queue: a batch that a topic refuses for its size is halved, until o
   assert.ok(bench.queue.isEmpty);
 });
 
+test("pulsar queue: halves of a batch are offered at once, also when nothing was held back for it", () => {
+  const bench = new Bench().prove(5_000);
+  bench.queue.add(batchOf([1000, 1000], 1, new OnceDelivery("p")));
+  assert.deepEqual(idsOf(bench.take()), [[1, 2]]);
+  assert.equal(bench.queue.refuseSize(2, ERROR), true);
+  assert.equal(bench.resumed, 1);
+  assert.deepEqual(idsOf(bench.take()), [[1], [2]]);
+});
+
 test("pulsar queue: a refusal for size overtakes the receipts of what was given before", () => {
   const bench = new Bench();
   const delivery = new RecordingDelivery();

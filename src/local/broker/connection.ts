@@ -35,6 +35,7 @@ export class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #heard = true;
   #open = true;
+  #isEnding = false;
 
   constructor(socket: Socket, options: ConnectionOptions, events: ConnectionEvents) {
     this.#socket = socket;
@@ -66,7 +67,7 @@ export class Connection {
 
   /** Writes behind everything that waits; `delayMs` from now at the earliest. */
   write(bytes: Buffer, delayMs = 0): void {
-    if (!this.#open) return;
+    if (!this.#open || this.#isEnding) return;
     if (delayMs === 0 && this.#late.length === 0) {
       this.#socket.write(bytes);
       return;
@@ -78,7 +79,7 @@ export class Connection {
 
   /** Writes now, before what waits: for PONG. */
   writeFirst(bytes: Buffer): void {
-    if (this.#open) this.#socket.write(bytes);
+    if (this.#open && !this.#isEnding) this.#socket.write(bytes);
   }
 
   /** Ends the connection without a word; `reason` where the client is to blame. */
@@ -91,9 +92,10 @@ export class Connection {
     this.#events.closed(reason);
   }
 
-  /** Writes these bytes and everything before them, then cuts. */
+  /** Writes these bytes and everything before them, and nothing behind them, then cuts. */
   cutAfter(bytes: Buffer): void {
-    if (!this.#open) return;
+    if (!this.#open || this.#isEnding) return;
+    this.#isEnding = true;
     const all = Buffer.concat([...this.#late.map((one) => one.bytes), bytes]);
     this.#late.length = 0;
     this.#socket.write(all, () => this.cut());
