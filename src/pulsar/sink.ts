@@ -1,4 +1,4 @@
-// The port by which the pipeline publishes. Implementations: builtin.ts (our producer), later native.ts.
+// The port by which the pipeline publishes. Implementations: builtin.ts (our producer), native/sink.ts (the official client).
 
 import type { ConnectorError } from "../core/errors.ts";
 import type { SinkMessage } from "../core/record.ts";
