@@ -64,7 +64,7 @@ export async function onceChunks(
     );
   }
   await load.stop();
-  await copyRest(road, config);
+  await copyRest(road, config, 300_000);
   // In a Java consumer each message that was cut off holds a place of its queue: the queue must be larger than the
   // number of kills, as the default (1000) is by far.
   const verdict = await judge(topic, load, { queueSize: 20 + 4 * rounds });

@@ -83,7 +83,8 @@ export async function endedWell(worker: CliProcess, timeoutMs = 60_000): Promise
   const late = delay(timeoutMs, "still running", { signal: over.signal }).catch(() => "");
   const code = await Promise.race([worker.exitCode, late]);
   over.abort();
-  assert.equal(code, 0, worker.stderr.slice(-4000));
+  const progress = worker.stdout.trimEnd().split("\n").slice(-8).join("\n");
+  assert.equal(code, 0, `${worker.stderr.slice(-4000)}\n${progress}`);
 }
 
 /** Asks a worker to stop, and waits for that. */
@@ -92,9 +93,9 @@ export async function stopWell(worker: CliProcess): Promise<void> {
   await endedWell(worker);
 }
 
-/** A last run that copies what is left. */
-export async function copyRest(road: Road, configFile: string): Promise<void> {
-  await endedWell(road.run("run", configFile, "--until", "now"));
+/** A last run that copies what is left; of large records that may be gigabytes. */
+export async function copyRest(road: Road, configFile: string, timeoutMs?: number): Promise<void> {
+  await endedWell(road.run("run", configFile, "--until", "now"), timeoutMs);
 }
 
 /** Reads the lease table past all proxies. */
