@@ -68,7 +68,9 @@ export async function nextCheckpoint(worker: CliProcess, timeoutMs = 60_000): Pr
   await until("the next checkpoint", () => {
     assert.equal(code, undefined, `the worker ended with ${code}:\n${worker.stderr.slice(-4000)}`);
     return worker.stdout.indexOf("\ncheckpoint ", since) >= 0;
-  }, timeoutMs);
+  }, timeoutMs).catch((error: unknown) => {
+    throw new Error(`${error}; the worker's last words:\n${worker.stderr.slice(-4000)}`, { cause: error });
+  });
 }
 
 /** Kills at once and waits for the end. */
