@@ -201,7 +201,7 @@ async function startTopicReader(): Promise<{ readonly url: string }> {
     args: [
       "-Xms64m",
       "-Xmx512m",
-      "-XX:MaxDirectMemorySize=256m",
+      "-XX:MaxDirectMemorySize=1g",
       "-XX:+UseSerialGC",
       "-Djava.net.preferIPv4Stack=true",
       "TopicReader",
