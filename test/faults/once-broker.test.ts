@@ -17,7 +17,7 @@ const FAULTS: readonly [what: string, faults: readonly BrokerFault[]][] = [
   ["receipts cut in their middle", [{ command: "SEND", nth: 5, times: 3, drop: true, afterBytes: 7 }]],
   ["garbage in receipts' place", [{ command: "SEND", nth: 4, times: 3, garbage: true }]],
   ["receipts that never come, and a lost connection", [
-    { command: "SEND", nth: 4, times: 2, hang: true, applied: true },
+    { command: "SEND", nth: 4, times: 5, hang: true, applied: true }, // none behind them comes either
     { command: "SEND", nth: 9, drop: true, applied: true },
   ]],
   ["late receipts", [{ command: "SEND", nth: 2, times: 10, delayMs: 15 }]],
