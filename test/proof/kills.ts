@@ -16,7 +16,7 @@ import { Load } from "./load.ts";
 import type { MadeMessages } from "./made-messages.ts";
 import { type DeliveryMode, type Figures, partitionedTopic, type ProofScope, workerConfig } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
-import { copyRest, killHard, leaseRows, remains } from "./worker.ts";
+import { copyRest, killHard, leaseRows, leastValid, remains } from "./worker.ts";
 
 /** When a worker is killed. */
 type Moment =
@@ -37,7 +37,6 @@ const MOMENTS: readonly Moment[] = [
   ...["running", "receipt", "shard end", "drain", "start", "shard end"] as const,
   ...["receipt", "running", "drain", "start", "shard end", "receipt", "drain", "early"] as const,
 ];
-const VALID_SHARE = 0.8;
 const PARTITIONS = 3;
 // Receipts come so late that some are always on their way.
 const RECEIPT_DELAY_MS = 20;
@@ -108,7 +107,7 @@ export async function kills(
   await copyRest(road, await config());
   const verdict = await judge(topic, load);
   assertDelivered(verdict, delivery);
-  assert.ok(valid >= VALID_SHARE * rounds, `only ${valid} of ${rounds} kills hit records in flight`);
+  assert.ok(valid >= leastValid(rounds), `only ${valid} of ${rounds} kills hit records in flight`);
   const { records, duplicates, lost } = verdict;
   const { duplicateReceipts } = pulsar;
   const repeats = delivery === "at-least-once" ? duplicates : duplicateReceipts;

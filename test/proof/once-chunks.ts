@@ -15,13 +15,12 @@ import { pythonMissing, summarizeWithPython } from "../servers/python.ts";
 import { assertDelivered, compare, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type Figures, partitionedTopic, type ProofScope, workerConfig } from "./proof.ts";
-import { copyRest, killHard, leaseRows, nextCheckpoint, remains } from "./worker.ts";
+import { copyRest, killHard, leaseRows, leastValid, nextCheckpoint, remains } from "./worker.ts";
 
 /** 1 % of records are large: about two thirds of a MiB per second and shard. */
 const RECORDS_PER_SECOND = 60;
 const ONE_LARGE_OF = 100;
 const MIB = 1024 * 1024;
-const VALID_SHARE = 0.8;
 /** Records of that size keep the servers, which run in this process, from answering for a while. */
 const FAILOVER_MS = 4000;
 const WAIT_FOR_CHUNKS_MS = 60_000;
@@ -75,7 +74,7 @@ export async function onceChunks(
       "effectively-once",
     );
   } else scope.say?.(`not read with Python: ${pythonMissing()}`);
-  assert.ok(valid >= VALID_SHARE * rounds, `only ${valid} of ${rounds} kills hit records in flight`);
+  assert.ok(valid >= leastValid(rounds), `only ${valid} of ${rounds} kills hit records in flight`);
   const large = [...load.entries.values()].filter(({ isLarge }) => isLarge).length;
   const { records, duplicates } = verdict;
   return { rounds, valid, inFlight, records, duplicates, lost: 0, remark: `${large} of 8–10 MiB` };

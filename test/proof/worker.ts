@@ -47,6 +47,14 @@ export function lastRecords(worker: CliProcess): Map<string, Position> {
   return last;
 }
 
+/**
+ * Of so many rounds, how many have to hit records in flight for a proof to say something. Four of five in a long one; a
+ * short one of eight would miss that one time in five by chance alone, so half are enough there.
+ */
+export function leastValid(rounds: number): number {
+  return (rounds < 30 ? 0.5 : 0.8) * rounds;
+}
+
 /** Waits until something is so; throws when it is not in time. */
 export async function until(
   what: string,
