@@ -47,12 +47,17 @@ export function lastRecords(worker: CliProcess): Map<string, Position> {
   return last;
 }
 
-/**
- * Of so many rounds, how many have to hit records in flight for a proof to say something. Four of five in a long one; a
- * short one of eight would miss that one time in five by chance alone, so half are enough there.
- */
+/** Of the rounds that a proof was asked for, how many have to hit records in flight: four of five. */
 export function leastValid(rounds: number): number {
-  return (rounds < 30 ? 0.5 : 0.8) * rounds;
+  return 0.8 * rounds;
+}
+
+/**
+ * Whether a proof goes on: until its rounds are done, and then, while too few have hit, for half as many again. In few
+ * rounds chance alone would leave out too many one time in five.
+ */
+export function anotherRound(done: number, valid: number, rounds: number): boolean {
+  return done < rounds || (valid < leastValid(rounds) && done < rounds * 1.5);
 }
 
 /** Waits until something is so; throws when it is not in time. */
