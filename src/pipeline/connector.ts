@@ -2,26 +2,19 @@
 // everything in order. Whatever fails anywhere comes here and ends it (G7); no loop is left without an owner.
 
 import { setMaxListeners } from "node:events";
-import { ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
+import { type ConnectorError, messageOf, toConnectorError } from "../core/errors.ts";
 import type { LogFields } from "../core/log.ts";
 import { untilAborted } from "../core/until-aborted.ts";
-import type { HookChain } from "../hooks/chain.ts";
-import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
-import { LeaseCoordinator } from "../leases/coordinator.ts";
+import type { OnThrottle } from "../kinesis/source.ts";
 import type { HeldLease } from "../leases/held-lease.ts";
-import { refuseLiveOwners } from "../leases/live-owners.ts";
-import { openLeaseTable } from "../leases/preflight.ts";
 import type { LeaseStore } from "../leases/store.ts";
-import { newWorkerId } from "../leases/worker-id.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
-import type { MessageSink } from "../pulsar/sink.ts";
 import { createDeadLetters, type DeadLetters } from "./dead-letter.ts";
 import { type ConnectorEvents, Emitter } from "./events.ts";
-import type { ConnectorOptions, ConnectorParts, ConsumerParts, KinesisStream } from "./parts.ts";
-import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
+import { type Opened, openParts } from "./opening.ts";
+import type { ConnectorOptions, ConnectorParts, ConsumerParts } from "./parts.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
-import type { OnceSettings } from "./shard-generation.ts";
 import { drainAndRelease } from "./shutdown.ts";
 import { sinkEvents } from "./sink-log.ts";
 import { type ConnectorStatus, reportStatus, totalsLine } from "./status.ts";
@@ -62,13 +55,7 @@ export class Connector {
   #state: ConnectorStatus["state"] = "starting";
   #starting: Promise<void> | undefined;
   #ending: Promise<ConnectorResult> | undefined;
-  #hooks: HookChain | undefined;
-  #once: OnceSettings | undefined;
-  #kinesis: KinesisStream | undefined;
-  #source: RecordSource | undefined;
-  #store: LeaseStore | undefined;
-  #sink: MessageSink | undefined;
-  #coordinator: LeaseCoordinator | undefined;
+  readonly #opened: Opened = {};
   readonly #loops = new Set<Promise<void>>();
   /** The first failure is told; what follows from it is not. */
   #toldFailure = false;
@@ -138,7 +125,7 @@ export class Connector {
       checkpoints: checkpoints.value,
       throttles: allThrottles,
       bufferedBytes: this.#budget.bytes,
-      pendingMessages: this.#sink?.pending ?? 0,
+      pendingMessages: this.#opened.sink?.pending ?? 0,
       millisBehindLatest: lags.length === 0 ? undefined : Math.max(...lags),
     };
   }
@@ -150,62 +137,26 @@ export class Connector {
 
   async #open(): Promise<void> {
     const { clock, log } = this.#parts;
-    const { streamName, until } = this.#options;
-    const scope: StartScope = { clock, log, signal: this.#stopping.signal, onThrottle: this.#onThrottle };
-    const hooks = this.#hooks = await this.#parts.openHooks(this.#stopNow.signal);
-    scope.signal.throwIfAborted();
-    this.#once = await this.#parts.once?.();
-    const kinesis = this.#kinesis = await this.#parts.openKinesis(this.#onThrottle);
-    const stream = await withPatience(() => kinesis.describe(scope.signal), scope);
-    const store = this.#store = await this.#parts.openLeaseStore();
-    const { tableWasChosen, failoverTimeMs } = this.#options;
-    const table = await withPatience(
-      () => openLeaseTable({ store, stream, tableWasChosen, ...scope }),
-      scope,
-    );
-    if (until !== undefined) {
-      await withPatience(
-        () => refuseLiveOwners({ store, ...scope, observeMs: failoverTimeMs }),
-        scope,
-      );
-    }
-    this.#source = kinesis.openSource();
-    const coordinator = this.#coordinator = new LeaseCoordinator({
-      workerId: newWorkerId(),
-      failoverTimeMs,
-      store,
-      stream,
-      clock,
-      log,
-      kinesisNow: () => kinesis.now(),
-      onAcquired: (held) => this.#consume(held),
-      onLost: (held) => void this.#past.delete(held.shardId),
-      onFault: (error) => this.#fail(error),
-      onThrottle: this.#onThrottle,
+    const { streamName, topic, until } = this.#options;
+    const { signal } = this.#stopping;
+    const { coordinator, store } = await openParts(this.#opened, {
+      parts: this.#parts,
+      options: this.#options,
+      scope: { clock, log, signal, onThrottle: this.#onThrottle },
+      events: {
+        onAcquired: (held) => this.#consume(held),
+        onLost: (held) => void this.#past.delete(held.shardId),
+        onFault: (error) => this.#fail(error),
+        sink: sinkEvents(log, this.#totals, (error) => this.#fail(error)),
+      },
+      stopNow: this.#stopNow.signal,
     });
-    const position = this.#options.initialPosition;
-    const { tableName } = store;
-    await withPatience(
-      () =>
-        ensureLeases({ ...scope, kinesis, stream, position, leases: table.leases, tableName, coordinator }),
-      scope,
-    );
-    const events = sinkEvents(log, this.#totals, (error) => this.#fail(error));
-    const sink = this.#sink = await this.#parts.openSink(events);
-    const { topic, deadLetterTopic } = this.#options;
-    await withPatience(() => sink.open(topic, scope.signal), scope);
-    if (deadLetterTopic !== undefined) {
-      const open = () => sink.open(deadLetterTopic, scope.signal);
-      await withPatience(() => open().catch((error) => Promise.reject(ofDeadLetters(error))), scope);
-    }
-    await hooks.start({ streamName });
-    scope.signal.throwIfAborted();
     this.#state = "running";
     const end = until === undefined ? "" : ` until ${new Date(until).toISOString()}`;
-    log.info(`copying stream ${streamName} to ${topic}${end}`, { table: tableName });
+    log.info(`copying stream ${streamName} to ${topic}${end}`, { table: store.tableName });
     coordinator.start();
     this.#loop(() =>
-      reportStatus(() => this.status(), { clock, signal: scope.signal }, (now, line) => {
+      reportStatus(() => this.status(), { clock, signal }, (now, line) => {
         log.info(line);
         this.#events.emit("status", now);
       })
@@ -216,7 +167,7 @@ export class Connector {
   readonly #onThrottle: OnThrottle = (event) => {
     this.#totals.throttles(event.service, event.operation).add();
     this.#events.emit("throttle", event);
-    const wanted = this.#hooks?.throttle(event);
+    const wanted = this.#opened.hooks?.throttle(event);
     return wanted && untilAborted(wanted, this.#stopping.signal);
   };
 
@@ -240,26 +191,26 @@ export class Connector {
   #consumerParts(): ConsumerParts {
     const { streamName, initialPosition, until, numRetries, backoffTimeMs } = this.#options;
     const { clock, log } = this.#parts;
-    const kinesis = this.#kinesis!;
+    const { kinesis, store, source, sink, hooks, once, coordinator } = this.#opened as Required<Opened>;
     return {
       streamName,
       startAtTime: initialPosition.type === "AT_TIMESTAMP" ? initialPosition.timestamp : undefined,
       until,
       numRetries,
       backoffTimeMs,
-      tableName: this.#store!.tableName,
+      tableName: store.tableName,
       clock,
       log,
       budget: this.#budget,
-      source: this.#source!,
+      source,
       kinesisNow: () => kinesis.now(),
-      sink: this.#sink!,
-      hooks: this.#hooks!,
-      once: this.#once,
+      sink,
+      hooks,
+      once,
       deadLetters: this.#deadLetters,
       events: this.#events,
       totals: this.#totals,
-      leases: this.#coordinator!,
+      leases: coordinator,
       onThrottle: this.#onThrottle,
       onFault: (error) => this.#fail(error),
     };
@@ -341,7 +292,7 @@ export class Connector {
       } catch (thrown) { // the embedding program's; what is finished is stored all the same
         log.error(`a listener of "error" failed: ${messageOf(thrown)}`, { cause: thrown });
       }
-      await this.#hooks?.error({ error, shardId: error.where.shardId });
+      await this.#opened.hooks?.error({ error, shardId: error.where.shardId });
     }
     const started = this.#starting?.catch(() => {}); // start() tells it
     await Promise.race([started, clock.sleep(shutdownTimeoutMs, this.#stopNow.signal)]);
@@ -351,13 +302,14 @@ export class Connector {
       shutdownTimeoutMs,
       failed: error !== undefined,
       running: [...this.#running.values()],
-      sink: this.#sink,
-      coordinator: this.#coordinator,
+      sink: this.#opened.sink,
+      coordinator: this.#opened.coordinator,
       stopNow: this.#stopNow,
-      onStop: () => this.#hooks?.stop({ reason }) ?? Promise.resolve(),
+      onStop: () => this.#opened.hooks?.stop({ reason }) ?? Promise.resolve(),
     });
     await Promise.all(this.#loops);
-    for (const part of [this.#sink, this.#source, this.#kinesis, this.#store]) {
+    const { sink, source, kinesis, store } = this.#opened;
+    for (const part of [sink, source, kinesis, store]) {
       await part?.close().catch((failure: unknown) =>
         log.warn(`closing failed: ${toConnectorError(failure).message}`)
       );
@@ -379,12 +331,4 @@ export class Connector {
 /** Beside an error's own words: what programs look for, and what it came from. */
 function errorFields({ code, cause }: ConnectorError): LogFields {
   return cause === undefined ? { code } : { code, cause };
-}
-
-/** The dead-letter topic's trouble, so that it is not looked for at `pulsar.topic`. */
-function ofDeadLetters(error: unknown): ConnectorError {
-  const known = toConnectorError(error);
-  const { code, retryable, where } = known;
-  const message = `the topic for dead letters (deadLetter.topic) cannot be opened: ${known.message}`;
-  return new ConnectorError(message, { code, retryable, where, cause: known });
 }

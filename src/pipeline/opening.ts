@@ -1,0 +1,100 @@
+// Opens a connector's parts in the order in which what is wrong can be told best. Each part is entered into `opened`
+// as soon as it exists, so that a stop in the middle closes what there is.
+
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { HookChain } from "../hooks/chain.ts";
+import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
+import { LeaseCoordinator, type LeaseCoordinatorOptions } from "../leases/coordinator.ts";
+import { refuseLiveOwners } from "../leases/live-owners.ts";
+import { openLeaseTable } from "../leases/preflight.ts";
+import type { LeaseStore } from "../leases/store.ts";
+import { newWorkerId } from "../leases/worker-id.ts";
+import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
+import type { ConnectorOptions, ConnectorParts, KinesisStream } from "./parts.ts";
+import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
+import type { OnceSettings } from "./shard-generation.ts";
+
+/** What is open so far. */
+export interface Opened {
+  hooks?: HookChain;
+  once?: OnceSettings | undefined;
+  kinesis?: KinesisStream;
+  store?: LeaseStore;
+  source?: RecordSource;
+  coordinator?: LeaseCoordinator;
+  sink?: MessageSink;
+}
+
+/** What the parts tell the connector. */
+export interface OpeningEvents extends Pick<LeaseCoordinatorOptions, "onAcquired" | "onLost" | "onFault"> {
+  readonly sink: SinkEvents;
+}
+
+/** Options of {@link openParts}. */
+export interface OpeningOptions {
+  readonly parts: ConnectorParts;
+  readonly options: ConnectorOptions;
+  readonly scope: StartScope & { readonly onThrottle: OnThrottle };
+  readonly events: OpeningEvents;
+  /** Aborted when the connector stops at once: for hooks. */
+  readonly stopNow: AbortSignal;
+}
+
+/**
+ * Opens everything, up to the first word of `onStart`. The coordinator is made, not started.
+ * @throws ConnectorError what prevents the start
+ */
+export async function openParts(
+  opened: Opened,
+  opening: OpeningOptions,
+): Promise<Required<Opened>> {
+  const { parts, options, scope, events, stopNow } = opening;
+  const { clock, log, signal, onThrottle } = scope;
+  const { streamName, until, tableWasChosen, failoverTimeMs, topic, deadLetterTopic } = options;
+  const hooks = opened.hooks = await parts.openHooks(stopNow);
+  signal.throwIfAborted();
+  const once = opened.once = await parts.once?.();
+  const kinesis = opened.kinesis = await parts.openKinesis(onThrottle);
+  const stream = await withPatience(() => kinesis.describe(signal), scope);
+  const store = opened.store = await parts.openLeaseStore();
+  const table = await withPatience(() => openLeaseTable({ store, stream, tableWasChosen, ...scope }), scope);
+  if (until !== undefined) {
+    await withPatience(() => refuseLiveOwners({ store, ...scope, observeMs: failoverTimeMs }), scope);
+  }
+  const source = opened.source = kinesis.openSource();
+  const coordinator = opened.coordinator = new LeaseCoordinator({
+    workerId: newWorkerId(),
+    failoverTimeMs,
+    store,
+    stream,
+    clock,
+    log,
+    kinesisNow: () => kinesis.now(),
+    ...events,
+    onThrottle,
+  });
+  const position = options.initialPosition;
+  const { leases } = table;
+  const { tableName } = store;
+  await withPatience(
+    () => ensureLeases({ ...scope, kinesis, stream, position, leases, tableName, coordinator }),
+    scope,
+  );
+  const sink = opened.sink = await parts.openSink(events.sink);
+  await withPatience(() => sink.open(topic, signal), scope);
+  if (deadLetterTopic !== undefined) {
+    const open = () => sink.open(deadLetterTopic, signal);
+    await withPatience(() => open().catch((error) => Promise.reject(ofDeadLetters(error))), scope);
+  }
+  await hooks.start({ streamName });
+  signal.throwIfAborted();
+  return { hooks, once, kinesis, store, source, coordinator, sink };
+}
+
+/** The dead-letter topic's trouble, so that it is not looked for at `pulsar.topic`. */
+function ofDeadLetters(error: unknown): ConnectorError {
+  const known = toConnectorError(error);
+  const { code, retryable, where } = known;
+  const message = `the topic for dead letters (deadLetter.topic) cannot be opened: ${known.message}`;
+  return new ConnectorError(message, { code, retryable, where, cause: known });
+}
