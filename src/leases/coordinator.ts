@@ -7,18 +7,16 @@ import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ChildShard } from "../core/shard.ts";
-import { leasesToTake } from "./balance.ts";
-import { Bell } from "./bell.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
 import { Cleanup } from "./cleanup.ts";
-import { isFinished, type StreamIdentity, unfinishedParents } from "./lease.ts";
+import type { StreamIdentity } from "./lease.ts";
 import { childLeases } from "./new-leases.ts";
-import { expiresAt, type Observations, observe } from "./observation.ts";
-import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
+import { ParentWatch } from "./parents.ts";
 import { RenewalLoop } from "./renewals.ts";
-import { forEachBounded, type OnLeaseThrottle, Retry } from "./retry.ts";
+import { forEachBounded, type OnLeaseThrottle, PARALLEL_CALLS, Retry } from "./retry.ts";
 import type { Lease, LeaseStore } from "./store.ts";
-import { type LeaseTimes, leaseTimes } from "./times.ts";
+import { TakeLoop } from "./take-loop.ts";
+import { leaseTimes } from "./times.ts";
 
 /** Options of {@link LeaseCoordinator}. */
 export interface LeaseCoordinatorOptions {
@@ -42,52 +40,51 @@ export interface LeaseCoordinatorOptions {
   readonly onThrottle?: OnLeaseThrottle | undefined;
 }
 
-const PARALLEL_CALLS = 20;
-// A row that expires soon is not asked for more often than this.
-const SHORTEST_WATCH_MS = 100;
-
 /** Takes and keeps leases from {@link start} to {@link stop}. */
 export class LeaseCoordinator {
   readonly #options: LeaseCoordinatorOptions;
-  readonly #times: LeaseTimes;
   readonly #retry: Retry;
-  readonly #renewals: RenewalLoop;
-  /** Rings when something is worth a scan. */
-  readonly #scanBell: Bell;
-  /** Who waits for which parent. Thousands may wait after a reshard: each is woken for its own parents only. */
-  readonly #waitingFor = new Map<string, Set<Bell>>();
   readonly #held = new Map<string, HeldLease>();
+  readonly #takes: TakeLoop;
+  readonly #renewals: RenewalLoop;
+  readonly #parents: ParentWatch;
   readonly #cleanup: Cleanup;
   readonly #stopTaking = new AbortController();
   readonly #stop = new AbortController();
   #takeLoop: Promise<void> = Promise.resolve();
   #renewLoop: Promise<void> = Promise.resolve();
-  /** By lease key. */
-  #scanned: ReadonlyMap<string, Lease> = new Map();
-  #observations: Observations = new Map();
-  #foreignItems = 0;
-  /** Rounds in a row in which a take was not answered or was throttled. */
-  #failedRounds = 0;
-  /** Rows were just created: an eventually consistent scan could miss them. */
-  #scanConsistently = false;
 
   constructor(options: LeaseCoordinatorOptions) {
     this.#options = options;
     // Many shards wait on these at once; Node would call eleven a leak.
     setMaxListeners(0, this.#stopTaking.signal, this.#stop.signal);
-    this.#times = leaseTimes(options.failoverTimeMs);
+    const times = leaseTimes(options.failoverTimeMs);
     this.#retry = new Retry(options);
-    this.#scanBell = new Bell(options.clock);
+    this.#takes = new TakeLoop({
+      ...options,
+      times,
+      retry: this.#retry,
+      held: this.#held,
+      take: (row) => this.#take(row),
+      onScan: () => this.#parents.ring(),
+    });
+    this.#parents = new ParentWatch({
+      clock: options.clock,
+      lookEveryMs: times.scanEveryMs,
+      stop: this.#stopTaking.signal,
+      row: (shardId) => this.#row(shardId),
+      read: (shardIds, signal) => this.#read(shardIds, signal),
+    });
     this.#renewals = new RenewalLoop({
       clock: options.clock,
-      renewEveryMs: this.#times.renewEveryMs,
+      renewEveryMs: times.renewEveryMs,
       retry: this.#retry,
       held: () => this.#held.values(),
       onFault: options.onFault,
     });
     this.#cleanup = new Cleanup({
       ...options,
-      times: this.#times,
+      times,
       retry: this.#retry,
       leases: () => this.leases(),
       onDelete: (held) => this.#held.delete(held.shardId),
@@ -98,7 +95,7 @@ export class LeaseCoordinator {
   start(): void {
     const taking = this.#stopTaking.signal;
     this.#takeLoop = Promise.all([
-      this.#guarded(() => this.#takeForEver(taking)),
+      this.#guarded(() => this.#takes.run(taking)),
       this.#guarded(() => this.#cleanup.run(taking)),
     ]).then(() => {});
     this.#renewLoop = this.#guarded(() => this.#renewals.run(this.#stop.signal));
@@ -142,7 +139,7 @@ export class LeaseCoordinator {
 
   /** Scans now instead of at the next interval. */
   wake(): void {
-    this.#scanBell.ring();
+    this.#takes.wake();
   }
 
   /** The leases that are held now, finished ones included. */
@@ -152,7 +149,7 @@ export class LeaseCoordinator {
 
   /** All rows as the last scan saw them, own ones as they were last written. */
   leases(): Lease[] {
-    return [...this.#scanned.values()].map((row) => this.#held.get(row.leaseKey)?.lease ?? row);
+    return [...this.#takes.rows.values()].map((row) => this.#held.get(row.leaseKey)?.lease ?? row);
   }
 
   /**
@@ -165,8 +162,7 @@ export class LeaseCoordinator {
       if (await this.#retry.run(() => this.#options.store.create(lease), signal)) created++;
       signal.throwIfAborted();
     });
-    this.#scanConsistently = true;
-    this.wake();
+    this.#takes.wakeForNewRows();
     return created;
   }
 
@@ -195,44 +191,8 @@ export class LeaseCoordinator {
    * was lost, released, or the coordinator stopped. Its last word is a consistent read (G2). Rejects with a
    * ConnectorError that is not retryable.
    */
-  async waitForParents(held: HeldLease): Promise<boolean> {
-    const bell = new Bell(this.#options.clock);
-    for (const parent of held.lease.parentShardIds) {
-      const waiting = this.#waitingFor.get(parent);
-      if (waiting === undefined) this.#waitingFor.set(parent, new Set([bell]));
-      else waiting.add(bell);
-    }
-    try {
-      return await this.#parentsFinished(held, bell);
-    } finally {
-      for (const parent of held.lease.parentShardIds) {
-        const waiting = this.#waitingFor.get(parent);
-        if (waiting?.delete(bell) && waiting.size === 0) this.#waitingFor.delete(parent);
-      }
-    }
-  }
-
-  async #parentsFinished(held: HeldLease, bell: Bell): Promise<boolean> {
-    const stop = this.#stopTaking.signal;
-    while (held.isAlive() && !stop.aborted) {
-      const { version } = bell;
-      if (unfinishedParents(held.lease, (id) => this.#row(id)).length === 0) {
-        const parents = await this.#read(held.lease.parentShardIds, stop);
-        if (parents.size > 0) held.hasWaited();
-        if (unfinishedParents(held.lease, (id) => parents.get(id)).length === 0) {
-          return held.isAlive() && !stop.aborted;
-        }
-      }
-      await bell.wait(version, this.#times.scanEveryMs, stop, held.lost);
-    }
-    return false;
-  }
-
-  /** Wakes those who wait for a parent that holds them back no more. */
-  #ringFor(parent: string): void {
-    const row = this.#row(parent);
-    if (row !== undefined && !isFinished(row)) return;
-    for (const bell of this.#waitingFor.get(parent) ?? []) bell.ring();
+  waitForParents(held: HeldLease): Promise<boolean> {
+    return this.#parents.wait(held);
   }
 
   /** Whatever ends a loop, or a callback that nobody waits for, is a fault. */
@@ -242,53 +202,6 @@ export class LeaseCoordinator {
     } catch (error) {
       this.#options.onFault(toConnectorError(error));
     }
-  }
-
-  async #takeForEver(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const version = this.#scanBell.version;
-      const delayMs = await this.#scanAndTake(signal);
-      await this.#scanBell.wait(version, delayMs, signal);
-    }
-  }
-
-  /** One round; returns when the next is due, in milliseconds. */
-  async #scanAndTake(signal: AbortSignal): Promise<number> {
-    const { store, clock, workerId, failoverTimeMs, stream } = this.#options;
-    const consistent = this.#scanConsistently;
-    this.#scanConsistently = false;
-    const scan = await this.#retry.run(() => store.scan({ signal, consistent }), signal);
-    if (scan === undefined) return 0;
-    const now = clock.monotonic();
-    checkStream(scan.leases, stream, store.tableName);
-    this.#mentionForeignItems(scan.foreignItems);
-    const { observations, renewed } = observe(this.#observations, scan.leases, now);
-    this.#observations = observations;
-    this.#scanned = new Map(scan.leases.map((row) => [row.leaseKey, row]));
-    checkJavaFailoverTime(renewed, failoverTimeMs, store.tableName);
-    for (const parent of this.#waitingFor.keys()) this.#ringFor(parent);
-
-    const view = {
-      leases: scan.leases,
-      observations,
-      now,
-      failoverTimeMs,
-      workerId,
-      held: new Set(this.#held.keys()),
-    };
-    let retryMs: number | undefined;
-    const attempt = this.#failedRounds + 1;
-    await forEachBounded(leasesToTake(view, () => clock.random()), PARALLEL_CALLS, async (row) => {
-      if (retryMs !== undefined || signal.aborted) return;
-      try {
-        await this.#take(row);
-      } catch (error) {
-        // Not repeated blindly: it may have been applied. The next scan shows.
-        retryMs = await this.#retry.delayAfter(toConnectorError(error), attempt, retryMs !== undefined);
-      }
-    });
-    this.#failedRounds = retryMs === undefined ? 0 : attempt;
-    return retryMs ?? this.#nextScanMs();
   }
 
   async #take(row: Lease): Promise<void> {
@@ -319,7 +232,7 @@ export class LeaseCoordinator {
     },
     finished: (held) => {
       this.#cleanup.add(held);
-      this.#ringFor(held.shardId);
+      this.#parents.ringFor(held.shardId);
       this.wake();
     },
     released: (held) => void this.#forget(held),
@@ -334,27 +247,7 @@ export class LeaseCoordinator {
 
   /** The row as this worker last wrote it, or as the last scan saw it. */
   #row(shardId: string): Lease | undefined {
-    return this.#held.get(shardId)?.lease ?? this.#scanned.get(shardId);
-  }
-
-  #nextScanMs(): number {
-    const { watchEveryMs, scanEveryMs, failoverTimeMs } = this.#times;
-    const others = [...this.#scanned.keys()].filter((key) => !this.#held.has(key));
-    if (others.length === 0 && this.#scanned.size > 0) return scanEveryMs;
-    const now = this.#options.clock.monotonic();
-    let nextExpiry = Infinity;
-    for (const key of others) {
-      nextExpiry = Math.min(nextExpiry, expiresAt(this.#observations.get(key)!, failoverTimeMs) - now);
-    }
-    return Math.min(watchEveryMs, Math.max(SHORTEST_WATCH_MS, nextExpiry + 1));
-  }
-
-  #mentionForeignItems(count: number): void {
-    if (count === this.#foreignItems) return;
-    this.#foreignItems = count;
-    this.#options.log.info(
-      `table "${this.#options.store.tableName}" has ${count} items that are no leases; ignored`,
-    );
+    return this.#held.get(shardId)?.lease ?? this.#takes.rows.get(shardId);
   }
 
   /** Rows of these shards by consistent reads; the missing ones are missing. */

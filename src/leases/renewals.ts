@@ -5,7 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import { Bell } from "./bell.ts";
 import type { HeldLease } from "./held-lease.ts";
-import type { Retry } from "./retry.ts";
+import { PARALLEL_CALLS, type Retry } from "./retry.ts";
 
 /** Options of {@link RenewalLoop}. */
 export interface RenewalLoopOptions {
@@ -18,7 +18,6 @@ export interface RenewalLoopOptions {
   readonly onFault: (error: ConnectorError) => void;
 }
 
-const PARALLEL = 20;
 // With all slots taken, answers come in bunches: looking through all leases once serves many of them.
 const BUNCH_MS = 2;
 
@@ -46,7 +45,7 @@ export class RenewalLoop {
       const version = this.#bell.version;
       const next = this.#startDue(signal);
       await this.#bell.wait(version, next - this.#options.clock.monotonic(), signal);
-      if (this.#inFlight.size >= PARALLEL - 1) await this.#options.clock.sleep(BUNCH_MS, signal);
+      if (this.#inFlight.size >= PARALLEL_CALLS - 1) await this.#options.clock.sleep(BUNCH_MS, signal);
     }
     await Promise.all(this.#inFlight.values());
   }
@@ -65,7 +64,7 @@ export class RenewalLoop {
       if (this.#inFlight.has(held)) continue;
       const due = this.#failing.get(held)?.retryAt ?? held.renewedAt + renewEveryMs;
       if (due > now) next = Math.min(next, due);
-      else if (this.#inFlight.size < PARALLEL) this.#start(held, signal);
+      else if (this.#inFlight.size < PARALLEL_CALLS) this.#start(held, signal);
     }
     return next;
   }

@@ -31,6 +31,9 @@ export interface RetryOptions {
   readonly onThrottle?: OnLeaseThrottle | undefined;
 }
 
+/** So many calls to one table at once, as the KCL's renewals. */
+export const PARALLEL_CALLS = 20;
+
 const BACKOFF: Backoff = { firstMs: 100, maxMs: 5000, jitter: 0.5 };
 // An outage is said at its beginning and about once a minute.
 const WARN_EVERY_ATTEMPTS = 15;
