@@ -11,9 +11,7 @@ import { ServiceClock } from "./service-clock.ts";
 import type { StartPosition } from "./source.ts";
 
 /** Where an iterator begins: a start, or after the last received record. */
-export type IteratorPosition =
-  | StartPosition
-  | { readonly type: "AFTER_SEQUENCE_NUMBER"; readonly sequenceNumber: string };
+export type IteratorPosition = StartPosition;
 
 /** Which shards ListShards gives. */
 export type ShardFilter =

@@ -8,6 +8,7 @@ import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { RecordPage } from "../core/record.ts";
 import type { ChildShard } from "../core/shard.ts";
+import { measured, type Telemetry } from "../core/telemetry.ts";
 import type { IteratorPosition, KinesisApi } from "./client.ts";
 import type { GetRecordsPage } from "./decode.ts";
 import { foreignCheckpoint } from "./errors.ts";
@@ -35,6 +36,8 @@ export interface PollingOptions extends PacingOptions {
   /** After a throttle, milliseconds; doubles up to ten times of it. */
   readonly backoffTimeMs: number;
   readonly onThrottle?: OnThrottle | undefined;
+  /** Told of each call. */
+  readonly telemetry?: Telemetry | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -154,15 +157,19 @@ class PollingReader implements ShardReader {
 
   /** An iterator that expired while the read waited for its grant is replaced under the same grant. */
   async #getRecords(limit: number): Promise<GetRecordsPage> {
-    const { api } = this.#options;
+    const { api, telemetry } = this.#options;
     const { shardId, signal } = this.#shard;
+    const step = { operation: "ProcessTask", step: "KinesisDataFetcher.getRecords", shardId } as const;
+    const getRecords = () =>
+      measured(this.#options, step, () => api.getRecords(shardId, this.#iterator!, limit, signal));
     try {
-      return await api.getRecords(shardId, this.#iterator!, limit, signal);
+      return await getRecords();
     } catch (error) {
       if (!(error instanceof ConnectorError) || error.code !== "ITERATOR_EXPIRED") throw error;
       this.#options.log.debug(`${error.message}; a new one is made`, { shardId });
+      telemetry?.report({ operation: "ProcessTask", data: { ExpiredIterator: 1 } });
       await this.#connect();
-      return await api.getRecords(shardId, this.#iterator!, limit, signal);
+      return await getRecords();
     }
   }
 
@@ -170,7 +177,12 @@ class PollingReader implements ShardReader {
     const { shardId, signal, onConnected } = this.#shard;
     this.#iterator = undefined;
     const position = this.#position();
-    const iterator = await this.#options.api.getShardIterator(shardId, position, signal);
+    const step = { operation: "ProcessTask", step: "KinesisDataFetcher.getShardIterator", shardId } as const;
+    const iterator = await measured(
+      this.#options,
+      step,
+      () => this.#options.api.getShardIterator(shardId, position, signal),
+    );
     // TRIM_HORIZON, LATEST and times are valid in any stream, also in one that was made anew meanwhile.
     if (this.#connected && !("sequenceNumber" in position)) {
       await assertSameStream(this.#options, shardId, signal);

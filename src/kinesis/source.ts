@@ -13,7 +13,9 @@ export type StartPosition =
    * The stored checkpoint or anchor. Read AT this number (never AFTER it, also when reconnecting before a first
    * record came), so that the rest of a half-done aggregate is seen; the pipeline drops what is done.
    */
-  | { readonly type: "AT_SEQUENCE_NUMBER"; readonly sequenceNumber: string };
+  | { readonly type: "AT_SEQUENCE_NUMBER"; readonly sequenceNumber: string }
+  /** A record that an earlier reader of the same consumer has given out whole. Never a stored position. */
+  | { readonly type: "AFTER_SEQUENCE_NUMBER"; readonly sequenceNumber: string };
 
 /** What one shard is to be read from. */
 export interface ReadShardOptions {

@@ -5,6 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Shard } from "../core/shard.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import { type KinesisApi, openKinesisApi, type ShardFilter, type StreamSummary } from "./client.ts";
 import type { PacingOptions } from "./pacing.ts";
 import { createPollingSource } from "./polling.ts";
@@ -22,6 +23,8 @@ export interface KinesisStreamOptions extends PacingOptions {
   /** After a throttle, milliseconds; doubles up to ten times of it. */
   readonly backoffTimeMs: number;
   readonly onThrottle?: OnThrottle | undefined;
+  /** Told of each read. */
+  readonly telemetry?: Telemetry | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
