@@ -7,6 +7,7 @@ import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ChildShard } from "../core/shard.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
 import { Cleanup } from "./cleanup.ts";
 import type { StreamIdentity } from "./lease.ts";
@@ -38,6 +39,8 @@ export interface LeaseCoordinatorOptions {
   /** Something failed that waiting does not cure; the connector has to stop. */
   readonly onFault: (error: ConnectorError) => void;
   readonly onThrottle?: OnLeaseThrottle | undefined;
+  /** Told of each round of taking and renewing. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 /** Takes and keeps leases from {@link start} to {@link stop}. */
@@ -81,6 +84,7 @@ export class LeaseCoordinator {
       retry: this.#retry,
       held: () => this.#held.values(),
       onFault: options.onFault,
+      telemetry: options.telemetry,
     });
     this.#cleanup = new Cleanup({
       ...options,
@@ -227,6 +231,7 @@ export class LeaseCoordinator {
       this.wake();
       if (held.isFinished) return;
       const by = loss.owner === undefined ? "" : ` by ${loss.owner}`;
+      this.#options.telemetry?.report({ operation: "RenewAllLeases", data: { LostLeases: 1 } });
       this.#options.log.warn(`lost the lease of shard ${held.shardId}: ${loss.reason}${by}`);
       void this.#guarded(() => this.#options.onLost(held, loss));
     },

@@ -3,6 +3,7 @@
 
 import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import { Bell } from "./bell.ts";
 import type { HeldLease } from "./held-lease.ts";
 import { PARALLEL_CALLS, type Retry } from "./retry.ts";
@@ -16,6 +17,8 @@ export interface RenewalLoopOptions {
   readonly held: () => Iterable<HeldLease>;
   /** A renewal was refused for a reason that waiting does not cure; it is tried again all the same. */
   readonly onFault: (error: ConnectorError) => void;
+  /** Told of how things stand about every `renewEveryMs`. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 // With all slots taken, answers come in bunches: looking through all leases once serves many of them.
@@ -28,6 +31,9 @@ export class RenewalLoop {
   readonly #inFlight = new Map<HeldLease, Promise<void>>();
   /** Leases whose last renewal failed: how often in a row, and when the next try is due. */
   readonly #failing = new Map<HeldLease, { readonly attempt: number; readonly retryAt: number }>();
+  #reportedAt = -Infinity;
+  /** Since the last report, milliseconds. */
+  #slowestMs = 0;
 
   constructor(options: RenewalLoopOptions) {
     this.#options = options;
@@ -44,6 +50,7 @@ export class RenewalLoop {
     while (!signal.aborted) {
       const version = this.#bell.version;
       const next = this.#startDue(signal);
+      this.#report();
       await this.#bell.wait(version, next - this.#options.clock.monotonic(), signal);
       if (this.#inFlight.size >= PARALLEL_CALLS - 1) await this.#options.clock.sleep(BUNCH_MS, signal);
     }
@@ -79,8 +86,10 @@ export class RenewalLoop {
 
   async #renew(held: HeldLease, signal: AbortSignal): Promise<void> {
     const { clock, renewEveryMs, retry, onFault } = this.#options;
+    const startedAt = clock.monotonic();
     try {
       await held.renew();
+      this.#slowestMs = Math.max(this.#slowestMs, clock.monotonic() - startedAt);
       this.#failing.delete(held);
     } catch (thrown) {
       const attempt = (this.#failing.get(held)?.attempt ?? 0) + 1;
@@ -93,5 +102,17 @@ export class RenewalLoop {
       }
       this.#failing.set(held, { attempt, retryAt: clock.monotonic() + delayMs });
     }
+  }
+
+  /** In the KCL's words: a round lasts as long as its slowest renewal. Lost leases are reported when they are lost. */
+  #report(): void {
+    const { clock, renewEveryMs, held, telemetry } = this.#options;
+    const now = clock.monotonic();
+    if (telemetry === undefined || now - this.#reportedAt < renewEveryMs) return;
+    this.#reportedAt = now;
+    const data = { CurrentLeases: [...held()].length, LostLeases: 0 };
+    const success = this.#failing.size === 0;
+    telemetry.report({ operation: "RenewAllLeases", durationMs: this.#slowestMs, success, data });
+    this.#slowestMs = 0;
   }
 }

@@ -4,6 +4,7 @@
 import type { Clock } from "../core/clock.ts";
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import { leasesToTake } from "./balance.ts";
 import { Bell } from "./bell.ts";
 import type { StreamIdentity } from "./lease.ts";
@@ -11,6 +12,7 @@ import { expiresAt, type Observations, observe } from "./observation.ts";
 import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
 import { forEachBounded, PARALLEL_CALLS, type Retry } from "./retry.ts";
 import type { Lease, LeaseStore } from "./store.ts";
+import { takeReport } from "./take-report.ts";
 import type { LeaseTimes } from "./times.ts";
 
 /** Options of {@link TakeLoop}. */
@@ -26,6 +28,8 @@ export interface TakeLoopOptions {
   readonly held: ReadonlyMap<string, unknown>;
   /** Takes a scanned row. Rejects with a ConnectorError when it is not known whether it is taken. */
   readonly take: (row: Lease) => Promise<void>;
+  /** Told of each round. */
+  readonly telemetry?: Telemetry | undefined;
   /** Called after each scan, before anything is taken. */
   readonly onScan: () => void;
 }
@@ -79,6 +83,7 @@ export class TakeLoop {
     const { store, clock, workerId, times, stream, retry, held, take, onScan } = this.#options;
     const consistent = this.#scanConsistently;
     this.#scanConsistently = false;
+    const startedAt = clock.monotonic();
     const scan = await retry.run(() => store.scan({ signal, consistent }), signal);
     if (scan === undefined) return 0;
     const now = clock.monotonic();
@@ -100,15 +105,21 @@ export class TakeLoop {
     };
     let retryMs: number | undefined;
     const attempt = this.#failedRounds + 1;
-    await forEachBounded(leasesToTake(view, () => clock.random()), PARALLEL_CALLS, async (row) => {
+    const chosen = leasesToTake(view, () => clock.random());
+    let taken = 0;
+    await forEachBounded(chosen, PARALLEL_CALLS, async (row) => {
       if (retryMs !== undefined || signal.aborted) return;
       try {
         await take(row);
+        if (held.has(row.leaseKey)) taken++;
       } catch (error) {
         retryMs = await retry.delayAfter(toConnectorError(error), attempt, retryMs !== undefined);
       }
     });
     this.#failedRounds = retryMs === undefined ? 0 : attempt;
+    const durationMs = clock.monotonic() - startedAt;
+    const success = retryMs === undefined;
+    this.#options.telemetry?.report(takeReport({ view, chosen: chosen.length, taken, durationMs, success }));
     return retryMs ?? this.#nextScanMs();
   }
 
