@@ -63,7 +63,7 @@ export async function openParts(
   }
   const source = opened.source = kinesis.openSource();
   const coordinator = opened.coordinator = new LeaseCoordinator({
-    workerId: newWorkerId(),
+    workerId: (parts.newWorkerId ?? newWorkerId)(),
     failoverTimeMs,
     store,
     stream,

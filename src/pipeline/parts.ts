@@ -55,6 +55,8 @@ export interface ConnectorParts {
   openHooks(signal: AbortSignal): Promise<HookChain>;
   /** Under effectively-once: asked once, when the hooks are open. */
   readonly once?: (() => Promise<OnceSettings>) | undefined;
+  /** An id that no process has had before. @default `host:pid:random` */
+  readonly newWorkerId?: (() => string) | undefined;
 }
 
 /** The settings of a connector, units in the names. */

@@ -21,6 +21,7 @@ import { Connector } from "../../src/pipeline/connector.ts";
 import { createBuiltinSink } from "../../src/pulsar/builtin.ts";
 import { loadCodec } from "../../src/pulsar/codecs/load.ts";
 import { systemClock } from "../../src/runtime.ts";
+import { Chance } from "../chance.ts";
 import { encodeAggregate } from "../core/aggregate.ts";
 import { RecordingLogger } from "../fakes.ts";
 import { crashingTransport } from "../pulsar/once-harness.ts";
@@ -39,32 +40,6 @@ interface Written {
   readonly id: string;
   readonly shardId: string;
   readonly size: number;
-}
-
-/** Chance from a seed. */
-export class Chance {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** 0 … below − 1 */
-  int(below: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  }
-
-  pick<T>(...choices: readonly T[]): T {
-    return choices[this.int(choices.length)]!;
-  }
-
-  /** True so many times in a hundred. */
-  percent(of: number): boolean {
-    return this.int(100) < of;
-  }
 }
 
 const fastClock: Clock = {
