@@ -3,13 +3,7 @@
 
 import { dirname, resolve } from "node:path";
 import pkg from "../package.json" with { type: "json" };
-import {
-  assumeRole,
-  type CredentialOptions,
-  type CredentialProvider,
-  openCredentials,
-} from "./aws/credentials.ts";
-import { awsClientConfig } from "./aws/client-config.ts";
+import { awsAccess, openLeaseStore } from "./aws-access.ts";
 import {
   type Config,
   type ConfigInput,
@@ -28,7 +22,6 @@ import { hooksDigest } from "./hooks/digest.ts";
 import { inlineHooks, loadHooks } from "./hooks/load.ts";
 import { importScript } from "./hooks/import.ts";
 import type { Hooks } from "./hooks/types.ts";
-import { leaseTimes } from "./leases/times.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import { Connector } from "./pipeline/connector.ts";
 import type { ConnectorOptions, ConnectorParts, InitialPosition } from "./pipeline/parts.ts";
@@ -148,21 +141,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         log,
       });
     },
-    async openLeaseStore() {
-      if (config.leases.store === "memory") {
-        const { MemoryLeaseStore } = await import("./leases/memory.ts");
-        return new MemoryLeaseStore();
-      }
-      const { createDynamoDbLeaseStore } = await import("./leases/dynamodb.ts");
-      const { writeTimeoutMs, callTimeoutMs } = leaseTimes(config.leases.failoverTimeMs);
-      return await createDynamoDbLeaseStore({
-        tableName: config.leaseTable,
-        clientConfig: await aws("leases", { maxAttempts: 1, requestTimeoutMs: callTimeoutMs }),
-        clock,
-        writeTimeoutMs,
-        callTimeoutMs,
-      });
-    },
+    openLeaseStore: () => openLeaseStore(config, aws, clock),
     async openSink(events) {
       const { openSecurity } = await import("./pulsar/security.ts");
       const sinkOptions = {
@@ -236,26 +215,3 @@ async function once(
 // What a script gets that imports from "kinesis-pulsar" where no such package is installed beside it: the values that
 // mod.ts exports.
 const SELF = { createConnector, loadConfigFile, ConnectorError, defineHooks };
-
-type Service = "kinesis" | "leases";
-
-/** Client configurations: one base identity, and for a service with a role of its own that role on top of it. */
-function awsAccess(config: Config, clock: Clock, log: Logger) {
-  const userAgent = { applicationName: config.applicationName, version: pkg.version };
-  const options: CredentialOptions = {
-    sts: { region: config.awsRegion },
-    userAgent,
-    clock,
-    log,
-    importScript: (path) => importScript(path),
-  };
-  let base: Promise<CredentialProvider> | undefined;
-  return async (service: Service, limits: { maxAttempts: number; requestTimeoutMs?: number }) => {
-    const { region, endpoint, roleArn, externalId } = config[service];
-    const identity = await (base ??= openCredentials(config.awsCredentials, options));
-    const credentials = roleArn === undefined
-      ? identity
-      : await assumeRole({ roleArn, externalId }, identity, options);
-    return await awsClientConfig({ region, endpoint, credentials, userAgent, log, ...limits });
-  };
-}

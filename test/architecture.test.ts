@@ -22,8 +22,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   local: ["core", "pulsar/wire", "pulsar/codecs"],
   "runtime.ts": ["core"],
   pipeline: ["core", "kinesis", "leases", "pulsar", "hooks", "metrics"],
+  "aws-access.ts": ["aws", "leases", "type config", "type core", "hooks"],
   "create-connector.ts": ["core", "config", "aws", "kinesis", "leases", "pulsar", "hooks", "metrics"].concat(
-    ["pipeline", "runtime.ts"],
+    ["pipeline", "aws-access.ts", "runtime.ts"],
   ),
   cli: ["core", "config", "create-connector.ts", "pipeline", "local", "runtime.ts", "type hooks"],
 };
