@@ -1,6 +1,7 @@
 // When a shard may be read again. Pure decisions about times that the reader gives; all in milliseconds of the
 // monotonic clock. Idle shards are read once a second, full ones at once; a stream that has throttled once is read
-// within the service's limits from then on, because another consumer shares them.
+// within the service's limits from then on, because another consumer shares them. A process that reads many shards
+// reads the idle ones less often: a call costs about 1 ms of CPU, and the leases have to stay alive.
 
 /** How fast to read. */
 export interface PacingOptions {
@@ -16,6 +17,8 @@ export interface PacingOptions {
 export interface StreamPace {
   /** Whether Kinesis has ever throttled a read of the stream. */
   throttled: boolean;
+  /** Shards that this process reads now. */
+  readers: number;
 }
 
 /** A read that gave a page. */
@@ -31,6 +34,8 @@ export interface ReadResult {
 const IDLE_READ_MS = 1000;
 // A shard without records for a minute is read every six seconds, if idlePollMs allows.
 const IDLE_SHARE = 10;
+/** All idle shards of a process together are read so often at most: a fifth of a core. */
+const IDLE_READS_PER_SECOND = 200;
 
 /** The pace of one shard. */
 export class ShardPace {
@@ -68,6 +73,7 @@ export class ShardPace {
 
   #idlePause(idleForMs: number): number {
     const longest = this.#options.idlePollMs;
-    return Math.min(longest, Math.max(IDLE_READ_MS, idleForMs / IDLE_SHARE));
+    const pause = Math.min(longest, Math.max(IDLE_READ_MS, idleForMs / IDLE_SHARE));
+    return Math.max(pause, this.#stream.readers * 1000 / IDLE_READS_PER_SECOND);
   }
 }

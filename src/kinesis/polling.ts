@@ -55,12 +55,14 @@ const CHILDREN_TRIES = 30;
 
 /** Reads by polling. `close()` ends all pending reads and leaves the api open. */
 export function createPollingSource(options: PollingOptions): RecordSource {
-  const pace: StreamPace = { throttled: false };
+  const pace: StreamPace = { throttled: false, readers: 0 };
   const outage = new OutageLog(options.clock, options.log);
   const closed = new AbortController();
   return {
     open: (shard) => {
       const signal = AbortSignal.any([shard.signal, closed.signal]);
+      pace.readers++;
+      signal.addEventListener("abort", () => pace.readers--, { once: true });
       return new PollingReader(options, { ...shard, signal }, pace, outage);
     },
     close: () => {

@@ -12,7 +12,7 @@ const DEFAULTS: PacingOptions = {
 const empty = { records: 0, bytes: 0, more: false };
 
 test("kinesis pacing: the first read waits for nothing, an idle shard is read once a second", () => {
-  const pace = new ShardPace(DEFAULTS, { throttled: false });
+  const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1 });
   assert.equal(pace.delay(5000), 0);
   pace.pageRead({ startedAt: 5000, endedAt: 5100, ...empty });
   assert.equal(pace.delay(5100), 900);
@@ -21,11 +21,11 @@ test("kinesis pacing: the first read waits for nothing, an idle shard is read on
 });
 
 test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses grow with the time without records", () => {
-  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false });
+  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false, readers: 1 });
   quick.pageRead({ startedAt: 0, endedAt: 0, ...empty });
   assert.equal(quick.delay(0), 100);
 
-  const slow = new ShardPace({ ...DEFAULTS, idlePollMs: 10_000 }, { throttled: false });
+  const slow = new ShardPace({ ...DEFAULTS, idlePollMs: 10_000 }, { throttled: false, readers: 1 });
   const pauseAt = (at: number, records = 0) => {
     slow.pageRead({ startedAt: at, endedAt: at, records, bytes: 0, more: false });
     return slow.delay(at);
@@ -37,8 +37,20 @@ test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses g
   assert.equal(pauseAt(600_000, 1), 1000, "a record makes it quick again");
 });
 
+test("kinesis pacing: a process with a thousand shards reads idle ones every five seconds, busy ones at once", () => {
+  const stream = { throttled: false, readers: 1000 };
+  const pace = new ShardPace(DEFAULTS, stream);
+  pace.pageRead({ startedAt: 0, endedAt: 100, ...empty });
+  assert.equal(pace.delay(0), 5000);
+  pace.pageRead({ startedAt: 5000, endedAt: 5100, records: 1, bytes: 10, more: true });
+  assert.equal(pace.delay(5100), 0);
+  stream.readers = 100; // others have taken their share
+  pace.pageRead({ startedAt: 5100, endedAt: 5200, ...empty });
+  assert.equal(pace.delay(5100), 1000);
+});
+
 test("kinesis pacing: limits hold only after the stream's first throttle, then for each of its shards", () => {
-  const stream = { throttled: false };
+  const stream = { throttled: false, readers: 1 };
   const one = new ShardPace(DEFAULTS, stream);
   const other = new ShardPace(DEFAULTS, stream);
   const full = { records: 10_000, bytes: 10 * 1024 * 1024, more: true };
