@@ -10,10 +10,12 @@ export type ErrorCode =
   | "CREDENTIALS_INVALID" // AWS does not accept (or we cannot find) the credentials
   | "ACCESS_DENIED" // AWS credentials are known but lack a permission
   | "STREAM_NOT_FOUND" // no such stream at start
+  | "CONSUMER_NOT_FOUND" // no such fan-out consumer
   | "STREAM_GONE" // the stream was deleted, or deleted and made again
   | "FOREIGN_CHECKPOINT" // a stored checkpoint that does not belong to this stream's shard
   | "LEASE_TABLE_MISMATCH" // a DynamoDB table that is no lease table
   | "LEASE_TABLE_FOREIGN" // the lease table of another stream, or of a KCL 3.x fleet
+  | "LEASE_TABLE_MISSING" // `leases` on a table that nobody has made yet
   | "LEASE_TABLE_CHOICE" // both a fresh table and Java's default table could be meant
   | "LEASE_IN_USE" // a live owner holds what a bounded run needs
   | "THROTTLED" // AWS asked us to slow down

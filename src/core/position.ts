@@ -5,7 +5,7 @@
 export interface Position {
   /** Decimal digits. */
   readonly sequenceNumber: string;
-  /** 0 for a record that is no aggregate. */
+  /** 0 for a record that is no aggregate; −1, in checkpoints only: before the whole record (see {@link justBefore}). */
   readonly subSequenceNumber: number;
 }
 
@@ -21,6 +21,15 @@ export type Checkpoint = Position;
 /** A checkpoint that is a sentinel. */
 export function sentinel(name: Sentinel): Checkpoint {
   return { sequenceNumber: name, subSequenceNumber: 0 };
+}
+
+/**
+ * The checkpoint after which a record is the next to come. A number of its own could not say so: only numbers of
+ * records may be stored, and the one before it is not known. The KCL reads AT the number and drops what is not after
+ * (number, −1), so nothing (its ExtendedSequenceNumber takes any subsequence number).
+ */
+export function justBefore(sequenceNumber: string): Checkpoint {
+  return { sequenceNumber, subSequenceNumber: -1 };
 }
 
 const RANK: Readonly<Record<string, bigint>> = { AT_TIMESTAMP: -3n, TRIM_HORIZON: -2n, LATEST: -1n };

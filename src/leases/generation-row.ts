@@ -59,7 +59,7 @@ function positionText({ sequenceNumber, subSequenceNumber }: Position): string {
 
 function readPosition(text: string | undefined): Position | undefined {
   if (text === undefined) return undefined;
-  const digits = /^(\d{1,200})\/(\d{1,9})$/.exec(text);
+  const digits = /^(\d{1,200})\/(-1|\d{1,9})$/.exec(text); // -1: before the record, as `leases reset` stores it
   if (digits !== null) return { sequenceNumber: digits[1]!, subSequenceNumber: Number(digits[2]) };
   return isCheckpoint(text) && !isSequenceNumber(text) ? sentinel(text as Sentinel) : undefined;
 }

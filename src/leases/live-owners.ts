@@ -26,9 +26,38 @@ const LOOK_EVERY_MS = 500;
  * no row has an owner. An aborted signal ends it with what was seen. Rejects with ConnectorError, retryable ones too.
  */
 export async function liveOwners(options: LiveOwnersOptions): Promise<ReadonlyMap<string, string>> {
-  const { store, clock, signal, observeMs, log } = options;
+  return (await watchOwners(options, LOOK_EVERY_MS, ({ alive }) => alive.size > 0)).alive;
+}
+
+/** What was seen of an owner: one of its counters moved, or none did for one failover time. */
+export type OwnerState = "alive" | "silent";
+
+/**
+ * The state of every owner. Ends as soon as all are seen alive, at the latest after `observeMs`; scans sparsely, at
+ * most eight times. An aborted signal ends it with what was seen. Rejects with ConnectorError, retryable ones too.
+ */
+export async function ownerStates(options: LiveOwnersOptions): Promise<ReadonlyMap<string, OwnerState>> {
+  const everyMs = Math.max(LOOK_EVERY_MS, options.observeMs / 6);
+  const isEnough = ({ alive, owners }: SeenOwners) => [...owners].every((owner) => alive.has(owner));
+  const { alive, owners } = await watchOwners(options, everyMs, isEnough);
+  return new Map([...owners].map((owner) => [owner, alive.has(owner) ? "alive" : "silent"]));
+}
+
+interface SeenOwners {
+  /** With one lease of each. */
+  readonly alive: ReadonlyMap<string, string>;
+  /** Of the last scan. */
+  readonly owners: ReadonlySet<string>;
+}
+
+async function watchOwners(
+  { store, clock, signal, observeMs, log }: LiveOwnersOptions,
+  everyMs: number,
+  isEnough: (seen: SeenOwners) => boolean,
+): Promise<SeenOwners> {
   const alive = new Map<string, string>();
   const end = clock.monotonic() + observeMs;
+  let owners: ReadonlySet<string> = new Set();
   let seen: Observations = new Map();
   let told = false;
   while (!signal.aborted) {
@@ -36,7 +65,7 @@ export async function liveOwners(options: LiveOwnersOptions): Promise<ReadonlyMa
     const { observations, renewed } = observe(seen, leases, clock.monotonic());
     seen = observations;
     for (const lease of renewed) alive.set(ownerOf(lease)!, lease.leaseKey);
-    const owners = new Set(leases.flatMap((lease) => ownerOf(lease) ?? []));
+    owners = new Set(leases.flatMap((lease) => ownerOf(lease) ?? []));
     if (!told && owners.size > 0) {
       told = true;
       log?.info(
@@ -47,10 +76,10 @@ export async function liveOwners(options: LiveOwnersOptions): Promise<ReadonlyMa
       );
     }
     const left = end - clock.monotonic();
-    if (alive.size > 0 || owners.size === 0 || left <= 0) break;
-    await clock.sleep(Math.min(LOOK_EVERY_MS, left), signal);
+    if (owners.size === 0 || left <= 0 || isEnough({ alive, owners })) break;
+    await clock.sleep(Math.min(everyMs, left), signal);
   }
-  return alive;
+  return { alive, owners };
 }
 
 /**

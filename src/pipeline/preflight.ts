@@ -5,6 +5,7 @@ import { backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { ConnectorError, type ErrorCode, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { Shard } from "../core/shard.ts";
 import type { OnThrottle } from "../kinesis/source.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import { hashRangeHole, initialLeases } from "../leases/new-leases.ts";
@@ -110,7 +111,19 @@ export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> 
   if (created > 0) log.info(`wrote ${created} leases at ${position.type}`, { table: options.tableName });
 }
 
-async function listCompletely({ kinesis, position, signal, clock, stream }: EnsureLeasesOptions) {
+/** What {@link listCompletely} needs. */
+export interface ListingScope extends Pick<StartScope, "clock" | "signal"> {
+  readonly kinesis: Pick<KinesisStream, "listShards">;
+  readonly stream: Pick<StreamDescription, "streamName">;
+  readonly position: InitialPosition;
+}
+
+/**
+ * The shards of a position, without a hole in their hash ranges.
+ * @throws ConnectorError AWS_UNAVAILABLE when three listings in a row have one; those of the call
+ */
+export async function listCompletely(scope: ListingScope): Promise<Shard[]> {
+  const { kinesis, position, signal, clock, stream } = scope;
   for (let listing = 1;; listing++) {
     const shards = await kinesis.listShards(position, signal);
     const hole = hashRangeHole(shards);

@@ -2,7 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { ConnectorError, type ErrorCode } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { liveOwners, refuseLiveOwners } from "../../src/leases/live-owners.ts";
+import { liveOwners, ownerStates, refuseLiveOwners } from "../../src/leases/live-owners.ts";
 import { MemoryLeaseStore, MemoryLeaseTable } from "../../src/leases/memory.ts";
 import {
   checkCheckpoints,
@@ -174,5 +174,23 @@ test("live owners: dead owners are nobody after one failover time, unowned rows 
   const look = liveOwners({ store, clock, signal, observeMs: 10_000 });
   await clock.advance(10_000);
   assert.equal((await look).size, 0);
+  assert.equal(clock.sleeping, 0);
+});
+
+test("live owners: the state of each owner is known as soon as all have moved, else after one failover time", async () => {
+  const clock = new FakeClock();
+  const store = new MemoryLeaseStore();
+  await store.create(newRow("a", { leaseOwner: "0", leaseCounter: 3 }));
+  await store.create(newRow("b", { leaseOwner: "1", leaseCounter: 3 }));
+  await store.create(newRow("c", { leaseOwner: "1", leaseCounter: 9 }));
+  void clock.sleep(3300).then(() => store.update("a", 3, {}));
+  void clock.sleep(3400).then(() => store.update("b", 3, {}));
+  const both = ownerStates({ store, clock, signal, observeMs: 10_000 });
+  await clock.advance(5100);
+  assert.deepEqual([...await both], [["0", "alive"], ["1", "alive"]]);
+  void clock.sleep(3300).then(() => store.update("a", 4, {}));
+  const one = ownerStates({ store, clock, signal, observeMs: 10_000 });
+  await clock.advance(10_000);
+  assert.deepEqual([...await one], [["0", "alive"], ["1", "silent"]]);
   assert.equal(clock.sleeping, 0);
 });
