@@ -1,4 +1,4 @@
-// A GetRecords answer's JSON as records, while it arrives: what is complete is decoded at once, and neither the answer
+// The JSON of a GetRecords answer, or of a fan-out event, as records, while it arrives: what is complete is decoded at once, and neither the answer
 // nor a record's Base64 is ever held as a whole string. Tests prove that it gives what the SDK's reader gives, which
 // costs several times as much (a schema walk, and a regular expression over all Base64).
 
@@ -20,16 +20,29 @@ export interface GetRecordsPage {
   readonly childShards: readonly ChildShard[];
 }
 
+/** An event of SubscribeToShard. */
+export interface ShardEvent {
+  readonly records: readonly RawRecord[];
+  /** Sum of the records' data. */
+  readonly bytes: number;
+  readonly millisBehindLatest: number;
+  /** Reading goes on AFTER it; absent at the end of a closed shard. */
+  readonly continuationSequenceNumber: string | undefined;
+  /** Only at the end of a closed shard, and not from every server. */
+  readonly childShards: readonly ChildShard[];
+}
+
 interface WireChildShard {
   readonly ShardId: string;
   readonly ParentShards?: readonly string[];
   readonly HashKeyRange: { readonly StartingHashKey: string; readonly EndingHashKey: string };
 }
 
-/** The answer's members beside its records. */
+/** The members of an answer or event beside its records. */
 interface WirePage {
   readonly MillisBehindLatest?: number | null;
   readonly NextShardIterator?: string | null;
+  readonly ContinuationSequenceNumber?: string | null;
   readonly ChildShards?: readonly WireChildShard[] | null;
 }
 
@@ -57,7 +70,7 @@ const PIECE = 24 * 1024;
 /** What comes next: a member, or what follows one (`members`); the same in the list of records. */
 type State = "start" | "member" | "members" | "record" | "records" | "end";
 
-/** Reads one answer. Its methods throw SyntaxError for what is no JSON object. */
+/** Reads one answer or event. Its methods throw SyntaxError for what is no JSON object. */
 export class PageDecoder {
   readonly #json = new JsonBytes();
   readonly #records: RawRecord[] = [];
@@ -76,24 +89,35 @@ export class PageDecoder {
 
   /** The page, when all bytes were given. */
   end(): GetRecordsPage {
-    this.#advance();
-    if (this.#state !== "end") throw this.#failure();
-    this.close();
-    const { MillisBehindLatest, NextShardIterator, ChildShards } = Object.fromEntries(
-      this.#members,
-    ) as WirePage;
-    return {
-      records: this.#records,
-      bytes: this.#bytes,
-      millisBehindLatest: MillisBehindLatest ?? 0,
-      nextShardIterator: NextShardIterator ?? undefined,
-      childShards: ChildShards ? ChildShards.map(childShard) : NO_CHILDREN,
-    };
+    const { NextShardIterator, ...common } = this.#finish();
+    return { ...this.#page(common), nextShardIterator: NextShardIterator ?? undefined };
+  }
+
+  /** The fan-out event, when all bytes were given. */
+  endEvent(): ShardEvent {
+    const { ContinuationSequenceNumber, ...common } = this.#finish();
+    return { ...this.#page(common), continuationSequenceNumber: ContinuationSequenceNumber || undefined };
   }
 
   /** Gives its memory back, also of an answer that broke off. Nothing may be pushed any more. */
   close(): void {
     this.#json.close();
+  }
+
+  #finish(): WirePage {
+    this.#advance();
+    if (this.#state !== "end") throw this.#failure();
+    this.close();
+    return Object.fromEntries(this.#members) as WirePage;
+  }
+
+  #page({ MillisBehindLatest, ChildShards }: WirePage) {
+    return {
+      records: this.#records,
+      bytes: this.#bytes,
+      millisBehindLatest: MillisBehindLatest ?? 0,
+      childShards: ChildShards ? ChildShards.map(childShard) : NO_CHILDREN,
+    };
   }
 
   #advance(): void {

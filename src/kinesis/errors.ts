@@ -6,20 +6,29 @@ import { ConnectorError, type ErrorCode } from "../core/errors.ts";
 
 /** What was asked. */
 export interface KinesisRequest {
-  readonly operation: "GetRecords" | "GetShardIterator" | "ListShards" | "DescribeStreamSummary";
+  readonly operation:
+    | "GetRecords"
+    | "GetShardIterator"
+    | "ListShards"
+    | "DescribeStreamSummary"
+    | "SubscribeToShard"
+    | "DescribeStreamConsumer"
+    | "RegisterStreamConsumer";
   /** Name or ARN, as configured. */
   readonly stream: string;
   readonly shardId?: string | undefined;
   /** Region and endpoint, for the words. */
   readonly place: string;
-  /** GetShardIterator only: the stored sequence number that reading begins at. */
+  /** Of the fan-out calls: name or ARN. */
+  readonly consumer?: string | undefined;
+  /** GetShardIterator and SubscribeToShard only: the stored sequence number that reading begins at. */
   readonly checkpoint?: string | undefined;
 }
 
 /** Any failure of a Kinesis call as a ConnectorError. */
 export function toConnectorError(error: unknown, request: KinesisRequest): ConnectorError {
   if (error instanceof ConnectorError) return error; // of the credentials
-  const { operation, stream, shardId, checkpoint, place } = request;
+  const { operation, stream, shardId, consumer, checkpoint, place } = request;
   const what = `Kinesis ${operation} on ` + (shardId === undefined ? "" : `shard ${shardId} of `) +
     `stream "${stream}"`;
   const words = awsWords(error);
@@ -34,8 +43,21 @@ export function toConnectorError(error: unknown, request: KinesisRequest): Conne
     case "ExpiredNextTokenException":
       return make("AWS_UNAVAILABLE", true, `${what}: the listing took too long; it is begun anew (${words})`);
     case "ResourceInUseException":
-      return make("AWS_UNAVAILABLE", true, `${what}: the stream is being created or changed (${words})`);
+      return make(
+        "AWS_UNAVAILABLE",
+        true,
+        operation === "SubscribeToShard"
+          ? `${what}: another subscription as consumer "${consumer}" holds the shard (${words})`
+          : `${what}: the stream is being created or changed (${words})`,
+      );
     case "ResourceNotFoundException":
+      if (operation === "DescribeStreamConsumer") {
+        return make(
+          "CONSUMER_NOT_FOUND",
+          false,
+          `stream "${stream}" has no fan-out consumer "${consumer}" (${words})`,
+        );
+      }
       return shardId === undefined
         ? make(
           "STREAM_NOT_FOUND",
@@ -78,12 +100,17 @@ export function toConnectorError(error: unknown, request: KinesisRequest): Conne
       const action = named ?? (name.startsWith("KMS") ? "kms:Decrypt" : `kinesis:${operation}`);
       const target = action.startsWith("kms:")
         ? `the KMS key of stream "${stream}"`
-        : `stream "${stream}" in ${place}`;
+        : consumer === undefined || operation === "RegisterStreamConsumer"
+        ? `stream "${stream}" in ${place}`
+        : `consumer "${consumer}" of stream "${stream}" in ${place}`;
+      const otherwise = consumer === undefined || action.startsWith("kms:")
+        ? ""
+        : ", or read by polling, which needs no consumer: useEnhancedFanOut = false";
       return make(
         "ACCESS_DENIED",
         false,
         `${what} was refused: the credentials lack the permission ${action} on ${target}; allow it in their IAM ` +
-          `policy (${words})`,
+          `policy${otherwise} (${words})`,
       );
     }
     case "credentials":
@@ -115,4 +142,9 @@ export function foreignCheckpoint(checkpoint: string, shardId: string | undefine
   return `the stored checkpoint ${checkpoint} is not one of shard ${shardId} of stream "${stream}": the lease table ` +
     "belongs to another stream, or the stream was deleted and made again. Give this stream an applicationName " +
     "(or leases.table) of its own, or delete the table to start anew";
+}
+
+/** Whether a call failed by the exception of this name. */
+export function isException(error: unknown, name: string): boolean {
+  return error instanceof ConnectorError && sdkErrorShape(error.cause).name === name;
 }

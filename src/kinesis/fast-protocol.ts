@@ -1,5 +1,6 @@
-// The SDK's JSON protocol with a short cut: answers of GetRecords become our records in one step. Everything else,
-// errors above all, is read by the SDK. Every answer's date is noted on the way.
+// The SDK's JSON protocol with two short cuts: answers of GetRecords become our records in one step, and the event
+// stream of SubscribeToShard is given out as it is. Everything else, errors above all, is read by the SDK. Every
+// answer's date is noted on the way.
 
 import type { Readable } from "node:stream";
 import { AwsJson1_1Protocol } from "@aws-sdk/core/protocols";
@@ -13,6 +14,11 @@ export interface FastOutput {
   readonly page: GetRecordsPage;
 }
 
+/** What a SubscribeToShard call gives with this protocol: its event stream, of which nothing was read. */
+export interface EventStreamOutput {
+  readonly body: Readable;
+}
+
 /** The protocol as the SDK's `protocol` setting wants it: a class that it makes an instance of. */
 export function fastKinesisProtocol(
   onDate: (header: string | undefined) => void,
@@ -22,15 +28,14 @@ export function fastKinesisProtocol(
       ...[operation, context, response]: Parameters<Deserialize>
     ): Promise<Output> {
       onDate(response.headers.date ?? response.headers.Date);
-      if (operation.name !== "GetRecords" || response.statusCode >= 300) {
+      const isFast = operation.name === "GetRecords" || operation.name === "SubscribeToShard";
+      if (!isFast || response.statusCode >= 300) {
         return await super.deserializeResponse<Output>(operation, context, response);
       }
-      const page = await decodeBody(response.body);
-      const output: FastOutput & Awaited<ReturnType<Deserialize>> = {
-        page,
-        $metadata: this.deserializeMetadata(response),
-      };
-      return output as unknown as Output;
+      const output: FastOutput | EventStreamOutput = operation.name === "GetRecords"
+        ? { page: await decodeBody(response.body) }
+        : { body: response.body };
+      return { ...output, $metadata: this.deserializeMetadata(response) } as unknown as Output;
     }
   };
 }

@@ -1,8 +1,8 @@
 // All shards of a stream. A listing is taken whole or not at all: a token that has expired begins it anew.
 
-import { ConnectorError } from "../core/errors.ts";
 import type { Shard } from "../core/shard.ts";
 import type { KinesisApi, ShardFilter } from "./client.ts";
+import { isException } from "./errors.ts";
 import { type ThrottleScope, whileThrottled } from "./throttle.ts";
 
 /** What a listing needs. */
@@ -27,9 +27,7 @@ export async function listShards(
     try {
       return await listOnce(scope, filter, signal);
     } catch (error) {
-      const expired = error instanceof ConnectorError &&
-        (error.cause as { name?: unknown } | undefined)?.name === "ExpiredNextTokenException";
-      if (!expired || listing === LISTINGS) throw error;
+      if (!isException(error, "ExpiredNextTokenException") || listing === LISTINGS) throw error;
     }
   }
 }
