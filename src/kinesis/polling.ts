@@ -2,57 +2,25 @@
 // given back before any wait; after a record was received reading goes on AFTER it, before that from where it began,
 // so that nothing is skipped and nothing comes twice; only the shard's end or the stream itself ends a shard.
 
-import { type Backoff, backoffDelay } from "../core/backoff.ts";
-import type { Clock } from "../core/clock.ts";
-import { ConnectorError, toConnectorError } from "../core/errors.ts";
-import type { Logger } from "../core/log.ts";
+import { ConnectorError } from "../core/errors.ts";
 import type { RecordPage } from "../core/record.ts";
-import type { ChildShard } from "../core/shard.ts";
-import { measured, type Telemetry } from "../core/telemetry.ts";
-import type { IteratorPosition, KinesisApi } from "./client.ts";
+import { measured } from "../core/telemetry.ts";
+import type { IteratorPosition } from "./client.ts";
 import type { GetRecordsPage } from "./decode.ts";
 import { foreignCheckpoint } from "./errors.ts";
-import { assertSameStream, fateOfShard } from "./missing-shard.ts";
+import { assertSameStream } from "./missing-shard.ts";
 import { OutageLog } from "./outage-log.ts";
 import { type PacingOptions, ShardPace, type StreamPace } from "./pacing.ts";
-import { listShards } from "./shards.ts";
-import type {
-  GrantedPage,
-  OnThrottle,
-  ReadGrant,
-  ReadShardOptions,
-  RecordSource,
-  ShardReader,
-} from "./source.ts";
-import { delayAfterThrottle } from "./throttle.ts";
+import { type ReadingOptions, Recovery } from "./recovery.ts";
+import type { Admit, GrantedPage, ReadShardOptions, RecordSource, ShardReader } from "./source.ts";
 
 /** Options of {@link createPollingSource}. */
-export interface PollingOptions extends PacingOptions {
-  readonly api: KinesisApi;
-  /** For messages. */
-  readonly streamName: string;
-  /** Creation time of the stream that the leases belong to, epoch milliseconds. */
-  readonly streamCreatedAt?: number | undefined;
-  /** After a throttle, milliseconds; doubles up to ten times of it. */
-  readonly backoffTimeMs: number;
-  readonly onThrottle?: OnThrottle | undefined;
-  /** Told of each call. */
-  readonly telemetry?: Telemetry | undefined;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
+export interface PollingOptions extends ReadingOptions, PacingOptions {}
 
-/** Between tries while Kinesis does not answer. */
-const OUTAGE_BACKOFF: Backoff = { firstMs: 250, maxMs: 10_000, jitter: 0.2 };
 /** A server that cannot say what is wrong with an iterator gets a new one after so many failures. */
 const NEW_ITERATOR_AFTER = 5;
 /** New iterators in a row that are refused at once, until that is taken as the answer. */
 const REFUSED_ITERATORS = 3;
-/** Listings are eventually consistent: a shard is over when two of them, this far apart, lack it. */
-const MISSING_TWICE_MS = 2_000;
-/** A closed shard has children: so often they are looked for, as far apart, before it is finished without. */
-const CHILDREN_TRIES = 30;
-
 /** Reads by polling. `close()` ends all pending reads and leaves the api open. */
 export function createPollingSource(options: PollingOptions): RecordSource {
   const pace: StreamPace = { throttled: false, readers: 0 };
@@ -77,54 +45,52 @@ class PollingReader implements ShardReader {
   readonly #shard: ReadShardOptions;
   readonly #stream: StreamPace;
   readonly #pace: ShardPace;
-  readonly #outage: OutageLog;
+  readonly #recovery: Recovery;
   #iterator: string | undefined;
   #connected = false;
   #lastReceived: string | undefined;
-  // Each counts in a row, back to 0 after a page.
-  #throttles = 0;
-  #failures = 0;
+  /** In a row, back to 0 after a page. */
   #refusedIterators = 0;
-  #missing = 0;
-  /** The shard is not listed any more: its records have expired. */
-  #expired = false;
 
   constructor(options: PollingOptions, shard: ReadShardOptions, stream: StreamPace, outage: OutageLog) {
     this.#options = options;
     this.#shard = shard;
     this.#stream = stream;
     this.#pace = new ShardPace(options, stream);
-    this.#outage = outage;
+    this.#recovery = new Recovery(options, shard, {
+      hasReceived: () => this.#lastReceived !== undefined,
+      disconnect: () => this.#iterator = undefined,
+      throttled: (operation) => this.#throttled(operation),
+      failed: (error, attempt) => this.#failed(error, attempt),
+    }, outage);
   }
 
-  async next(
-    admit: (signal: AbortSignal) => Promise<ReadGrant | undefined>,
-  ): Promise<GrantedPage | undefined> {
+  async next(admit: Admit): Promise<GrantedPage | undefined> {
     const { clock } = this.#options;
     const { signal } = this.#shard;
     for (let recoveryMs = 0;;) {
       const delayMs = Math.max(recoveryMs, this.#pace.delay(clock.monotonic()));
       if (delayMs > 0) await clock.sleep(delayMs, signal);
-      if (signal.aborted) return this.#stopped();
+      if (signal.aborted) return this.#recovery.stopped();
       try {
-        if (this.#iterator === undefined && !this.#expired) await this.#connect();
-        return await this.#read(admit) ?? this.#stopped();
+        if (this.#iterator === undefined && !this.#recovery.isExpired) await this.#connect();
+        return await this.#read(admit) ?? this.#recovery.stopped();
       } catch (error) {
-        if (signal.aborted) return this.#stopped();
-        recoveryMs = await this.#recover(error);
+        if (signal.aborted) return this.#recovery.stopped();
+        recoveryMs = await this.#recovery.delayAfter(error);
       }
     }
   }
 
   /** undefined = aborted. */
-  async #read(
-    admit: (signal: AbortSignal) => Promise<ReadGrant | undefined>,
-  ): Promise<GrantedPage | undefined> {
+  async #read(admit: Admit): Promise<GrantedPage | undefined> {
     const { signal } = this.#shard;
     const grant = await admit(signal);
     if (grant === undefined) return undefined;
     try {
-      const page = this.#expired ? await this.#endOfExpired() : await this.#readPage(grant.maxRecords);
+      const page = this.#recovery.isExpired
+        ? await this.#recovery.endOfExpired()
+        : await this.#readPage(grant.maxRecords);
       if (page !== undefined && !signal.aborted) return { page, grant };
     } catch (error) {
       grant.release();
@@ -141,11 +107,8 @@ class PollingReader implements ShardReader {
     const { records, bytes, millisBehindLatest } = answer;
     const more = millisBehindLatest > 0 || records.length >= limit;
     this.#pace.pageRead({ startedAt, endedAt: clock.monotonic(), records: records.length, bytes, more });
-    this.#throttles = 0;
-    this.#failures = 0;
     this.#refusedIterators = 0;
-    this.#missing = 0;
-    this.#outage.over(this.#shard.shardId);
+    this.#recovery.succeeded();
     this.#iterator = answer.nextShardIterator;
     if (answer.nextShardIterator !== undefined) {
       this.#lastReceived = records.at(-1)?.sequenceNumber ?? this.#lastReceived;
@@ -153,7 +116,7 @@ class PollingReader implements ShardReader {
     }
     const childShards = answer.childShards.length > 0
       ? answer.childShards
-      : await this.#listedChildren(CHILDREN_TRIES);
+      : await this.#recovery.listedChildren();
     return childShards && { records, bytes, millisBehindLatest, shardEnd: { childShards } };
   }
 
@@ -203,58 +166,23 @@ class PollingReader implements ShardReader {
     return this.#connected ? restart ?? start : start;
   }
 
-  /** The delay after which a failure is tried again, milliseconds. Throws what trying again does not cure. */
-  async #recover(thrown: unknown): Promise<number> {
-    const error = toConnectorError(thrown);
-    try {
-      if (error.code === "THROTTLED") return await this.#delayOfThrottle(error);
-      if (error.code === "SHARD_NOT_FOUND") return await this.#lookForShard();
-      if (error.code === "AWS_REFUSED") await this.#checkStream();
-    } catch (inner) {
-      return this.#delayOfFailure(toConnectorError(inner));
-    }
-    return this.#delayOfFailure(error);
-  }
-
-  async #delayOfThrottle(error: ConnectorError): Promise<number> {
+  #throttled(operation: string): number {
     const { log, streamName, maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
-    const { shardId } = this.#shard;
-    const { operation = "GetRecords" } = error.where;
     if (operation === "GetRecords" && !this.#stream.throttled) {
       this.#stream.throttled = true;
       log.warn(
         `Kinesis throttles reads of stream "${streamName}", another consumer may share its limits: from now on each ` +
           `shard is read at most ${maxReadsPerSecond} times and ${maxReadBytesPerSecond} bytes per second`,
-        { shardId },
+        { shardId: this.#shard.shardId },
       );
     }
-    const delayMs = await delayAfterThrottle(
-      { operation, shardId, attempt: ++this.#throttles },
-      this.#options,
-    );
-    return Math.max(delayMs, 1000 / maxReadsPerSecond); // a hook, or `backoffTime` = 0, may want no pause at all
+    return 1000 / maxReadsPerSecond; // a hook, or `backoffTime` = 0, may want no pause at all
   }
 
-  #delayOfFailure(error: ConnectorError): number {
-    const { clock } = this.#options;
-    const { shardId } = this.#shard;
+  #failed(error: ConnectorError, attempt: number): void {
     const isIterator = error.code === "ITERATOR_EXPIRED";
-    const refused = isIterator && ++this.#refusedIterators >= REFUSED_ITERATORS;
-    if (refused || !error.retryable) {
-      this.#outage.forget(shardId);
-      throw refused ? this.#refusal(error) : error;
-    }
-    const attempt = ++this.#failures;
+    if (isIterator && ++this.#refusedIterators >= REFUSED_ITERATORS) throw this.#refusal(error);
     if (isIterator || attempt % NEW_ITERATOR_AFTER === 0) this.#iterator = undefined;
-    const delayMs = backoffDelay(OUTAGE_BACKOFF, attempt, clock.random());
-    this.#outage.failed(shardId, error, attempt, delayMs);
-    return delayMs;
-  }
-
-  /** A number that was received a moment ago is refused: the stream of this name may be another one by now. */
-  async #checkStream(): Promise<void> {
-    if (this.#lastReceived === undefined) return;
-    await assertSameStream(this.#options, this.#shard.shardId, this.#shard.signal);
   }
 
   /** Fresh iterators are refused one after the other. */
@@ -275,56 +203,4 @@ class PollingReader implements ShardReader {
       { code: "AWS_REFUSED", where, cause },
     );
   }
-
-  async #lookForShard(): Promise<number> {
-    const { log, clock } = this.#options;
-    const { shardId, signal } = this.#shard;
-    this.#iterator = undefined;
-    const fate = await fateOfShard(this.#options, shardId, signal);
-    if (fate === "listed") {
-      this.#missing = 0;
-      const delayMs = backoffDelay(OUTAGE_BACKOFF, ++this.#failures, clock.random());
-      log.warn(`shard ${shardId} was not found, but is listed: trying again`, { shardId, delayMs });
-      return delayMs;
-    }
-    if (++this.#missing < 2) return MISSING_TWICE_MS;
-    log.warn(`shard ${shardId} is not listed any more: its records have expired, it is finished`, {
-      shardId,
-    });
-    this.#expired = true;
-    return 0;
-  }
-
-  /** Its children are younger: what they hold may still be there, and nobody else would give them leases. */
-  async #endOfExpired(): Promise<RecordPage | undefined> {
-    const childShards = await this.#listedChildren(1);
-    return childShards && { records: [], bytes: 0, millisBehindLatest: 0, shardEnd: { childShards } };
-  }
-
-  /** For servers that do not name the children at a shard's end. undefined = aborted. */
-  async #listedChildren(tries: number): Promise<ChildShard[] | undefined> {
-    const { clock, log } = this.#options;
-    const { shardId, signal } = this.#shard;
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      try {
-        const shards = await listShards(this.#options, undefined, signal);
-        const children = shards.filter((shard) => shard.parentShardIds.includes(shardId)).map(toChild);
-        if (children.length > 0 || attempt >= tries) return children;
-        if (attempt === 1) log.warn(`shard ${shardId} is closed, but its children are not listed yet`);
-        await clock.sleep(MISSING_TWICE_MS, signal);
-      } catch (error) {
-        if (!signal.aborted) await clock.sleep(await this.#recover(error), signal);
-      }
-    }
-    return undefined;
-  }
-
-  #stopped(): undefined {
-    this.#outage.forget(this.#shard.shardId);
-    return undefined;
-  }
-}
-
-function toChild({ shardId, parentShardIds, startingHashKey, endingHashKey }: ChildShard): ChildShard {
-  return { shardId, parentShardIds, startingHashKey, endingHashKey };
 }

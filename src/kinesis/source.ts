@@ -1,4 +1,4 @@
-// The port by which the pipeline reads shards. Implementations: polling.ts, later fanout.ts.
+// The port by which the pipeline reads shards. Implementations: polling.ts, fan-out.ts.
 // Readers pull: nothing is asked of Kinesis before the pipeline granted the bytes for it (G6).
 
 import type { RecordPage } from "../core/record.ts";
@@ -46,6 +46,12 @@ export interface ReadGrant {
   settle(bytes: number, records: number): void;
 }
 
+/**
+ * Waits until a page may be read; undefined when the signal aborted first.
+ * @param bytes what the page holds at most, where that is known already
+ */
+export type Admit = (signal: AbortSignal, bytes?: number) => Promise<ReadGrant | undefined>;
+
 /** A page with the grant it was read under. */
 export interface GrantedPage {
   readonly page: RecordPage;
@@ -55,12 +61,12 @@ export interface GrantedPage {
 /** Reads one shard, page by page, in order. */
 export interface ShardReader {
   /**
-   * The next page; `undefined` when the signal was aborted. Waits for pacing, then for `admit`, then reads;
-   * throttling, network errors and expired iterators are retried inside for ever (each throttle is reported).
+   * The next page; `undefined` when the signal was aborted. Waits for pacing or for an event, then for `admit`, then
+   * reads; throttling, network errors and expired iterators are retried inside for ever (each throttle is reported).
    * Nothing else than the last page (with `shardEnd`) may be followed by the end: after it do not call again.
    * @throws ConnectorError STREAM_NOT_FOUND, STREAM_GONE, FOREIGN_CHECKPOINT, ACCESS_DENIED, CREDENTIALS_INVALID …
    */
-  next(admit: (signal: AbortSignal) => Promise<ReadGrant | undefined>): Promise<GrantedPage | undefined>;
+  next(admit: Admit): Promise<GrantedPage | undefined>;
 }
 
 /** Opens readers of one stream's shards. */
