@@ -3,11 +3,10 @@
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { startServer } from "./child.ts";
+import { answerOf, cacheFolder, javaMissing, mavenMissing } from "./java.ts";
 
 /** Where a broker listens. */
 export interface BrokerUrls {
@@ -78,31 +77,8 @@ export function brokerMissing(): string | undefined {
 
 function whyMissing(): string | undefined {
   if (process.env.TEST_PULSAR_URL) return undefined;
-  const answer = (command: string, ...args: string[]): string | undefined => {
-    const run = spawnSync(command, args, { encoding: "utf8" });
-    return run.error || run.status !== 0 ? undefined : run.stdout + run.stderr;
-  };
-  if (answer("bash", "--version") === undefined) return "no bash";
-  const java = answer(javaCommand("java"), "-version");
-  if (java === undefined) return "no Java (17 or newer)";
-  const major = Number(/ version "(\d+)/.exec(java)?.[1] ?? 0);
-  if (major < 17) return `Java is version ${major}, 17 or newer is needed`;
-  if (answer(javaCommand("javac"), "-version") === undefined) {
-    return "no javac: a JDK is needed, not only a JRE";
-  }
-  if (!jarsResolved() && answer(process.env.MVN ?? "mvn", "-v") === undefined) return "no Maven";
-  return undefined;
-}
-
-/** `java` or `javac`, as the launcher finds it. */
-export function javaCommand(name: "java" | "javac"): string {
-  return process.env.JAVA_HOME ? join(process.env.JAVA_HOME, "bin", name) : name;
-}
-
-/** The launcher's cache folder (PULSAR_STANDALONE_CACHE). */
-export function cacheFolder(): string {
-  return process.env.PULSAR_STANDALONE_CACHE ??
-    join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "pulsar-standalone");
+  if (answerOf("bash", "--version") === undefined) return "no bash";
+  return javaMissing() ?? (jarsResolved() ? undefined : mavenMissing());
 }
 
 // Maven is needed only until the jars are there; the launcher judges better, this only decides about skipping.

@@ -10,7 +10,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { cacheFolder, pulsarBroker } from "./broker.ts";
+import { pulsarBroker } from "./broker.ts";
+import { cacheFolder } from "./java.ts";
 import type { MessageSummary } from "./topic-reader.ts";
 
 /** A message as the Python client gives it. It tells neither sequence ids nor whether an absent key was empty. */

@@ -2,14 +2,13 @@
 // One reader serves a whole run: the runner starts it and hands it on in TEST_TOPIC_READER_URL.
 
 import { Buffer } from "node:buffer";
-import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { cacheFolder, javaCommand, pulsarBroker, resolveClassPath } from "./broker.ts";
+import { pulsarBroker, resolveClassPath } from "./broker.ts";
 import { startServer } from "./child.ts";
+import { compileJava, javaCommand } from "./java.ts";
 
 /** A message as the Java client gives it. */
 export interface TopicMessage {
@@ -194,7 +193,8 @@ async function ask<T>(
 async function startTopicReader(): Promise<{ readonly url: string }> {
   const classPathFile = resolveClassPath();
   const jars = readFileSync(classPathFile, "utf8").trim();
-  const classes = compile(jars, basename(classPathFile));
+  const source = fileURLToPath(new URL("./TopicReader.java", import.meta.url));
+  const classes = compileJava(source, jars, basename(classPathFile));
   const server = await startServer({
     name: "topic-reader",
     command: javaCommand("java"),
@@ -210,29 +210,4 @@ async function startTopicReader(): Promise<{ readonly url: string }> {
     timeoutMs: 60_000,
   });
   return { url: server.ready.url as string };
-}
-
-// Once per version of the source and of the jars: javac costs two seconds.
-function compile(jars: string, jarsVersion: string): string {
-  const source = fileURLToPath(new URL("./TopicReader.java", import.meta.url));
-  const version = createHash("sha256").update(jarsVersion).update(readFileSync(source)).digest("hex").slice(
-    0,
-    16,
-  );
-  const classes = join(cacheFolder(), `topic-reader-${version}`);
-  if (existsSync(classes)) return classes;
-  mkdirSync(cacheFolder(), { recursive: true });
-  const made = mkdtempSync(join(cacheFolder(), "topic-reader-"));
-  const run = spawnSync(javaCommand("javac"), ["-d", made, source], {
-    encoding: "utf8",
-    env: { ...process.env, CLASSPATH: jars },
-  });
-  if (run.status !== 0) throw new Error(`topic reader: javac: ${run.stderr || run.error}`);
-  try {
-    renameSync(made, classes);
-  } catch (error) {
-    if (!existsSync(classes)) throw error;
-    rmSync(made, { recursive: true }); // another process was first
-  }
-  return classes;
 }
