@@ -19,6 +19,11 @@ export interface AccountOptions {
   readonly maxRecordBytes: number;
   readonly retentionHours: number;
   readonly emptyPageAtShardEnd: boolean;
+  readonly consumerTransitionMs: number;
+  readonly subscriptionLifeMs: number;
+  readonly resubscribeAfterMs: number;
+  readonly heartbeatMs: number;
+  readonly maxEventBytes: number;
 }
 
 /** What a stream is created with. */
@@ -85,9 +90,18 @@ export class Account {
     return stream;
   }
 
-  delete(stream: Stream): void {
+  /** Deletes a stream; one with consumers only when they may go with it. @throws KinesisError ResourceInUseException */
+  delete(stream: Stream, withConsumers: boolean): void {
+    if (stream.consumers.size > 0 && !withConsumers) {
+      throw new KinesisError(
+        "ResourceInUseException",
+        `Stream ${stream.name} under account ${this.options.accountId} has registered consumers: deregister them ` +
+          "first, or set EnforceConsumerDeletion.",
+      );
+    }
     if (stream.deletedAt === undefined) stream.deletedAt = this.now() + this.options.transitionMs;
     this.#lookup(stream.name);
+    for (const shard of stream.shards) shard.wakeWatchers();
   }
 
   /** @throws KinesisError ResourceNotFoundException, ValidationException */

@@ -7,13 +7,19 @@ import type { OperationName } from "./operations/table.ts";
 import type { Target } from "./operations/operation.ts";
 
 /**
- * Something that goes wrong on purpose. Of `error`, `drop`, `hang` and `expireIterator` at most one is given;
- * `delayMs` may stand alone or come first.
+ * Something that goes wrong on purpose. Of `error`, `drop`, `refuse`, `hang`, `expireIterator`, `end` and `corrupt`
+ * at most one is given; `delayMs` may stand alone or come first.
+ *
+ * With `afterEvents`, `afterBytes` or `pieceBytes` it hits the stream of a SubscribeToShard instead of the call: there
+ * `error` is an exception event, `drop` cuts the connection, `refuse` resets this stream only, `hang` stalls it,
+ * `end` ends it as if its life were over, `corrupt` spoils the next event's checksum, and `delayMs` holds it once.
  *
  * @example the third GetRecords of a shard and the one after it are throttled
  * server.inject({ operation: "GetRecords", shardId, nth: 3, times: 2, error: "ProvisionedThroughputExceededException" });
  * @example the next PutRecord is stored, but its response is lost
  * server.inject({ operation: "PutRecord", drop: true, applied: true });
+ * @example the next subscription is cut in the middle of a frame
+ * server.inject({ operation: "SubscribeToShard", afterBytes: 1000, drop: true });
  */
 export interface Fault {
   /** "*" means every operation. */
@@ -39,13 +45,31 @@ export interface Fault {
    * it had used the connection before: there give `times: Infinity`, or an agent without keep-alive.
    */
   readonly drop?: boolean | undefined;
+  /**
+   * Refuses this request only, undone: over HTTP/2 the stream is reset as refused and others on the connection go
+   * on; over HTTP/1.1 the same as `drop`.
+   */
+  readonly refuse?: boolean | undefined;
   /** Never answers; the connection stays open until the client or the server closes it. */
   readonly hang?: boolean | undefined;
   /** GetRecords only: answers as if the iterator were older than its life. */
   readonly expireIterator?: boolean | undefined;
   /** With `error`, `drop` and `hang`: the operation takes effect first, only its answer is lost. @default false */
   readonly applied?: boolean | undefined;
+  /** SubscribeToShard only: hits the stream after so many events (0: before the first). */
+  readonly afterEvents?: number | undefined;
+  /** SubscribeToShard only: hits the stream after so many bytes of its body, also inside of a frame. */
+  readonly afterBytes?: number | undefined;
+  /** SubscribeToShard only: the whole stream comes in pieces of so many bytes, each sent by itself. */
+  readonly pieceBytes?: number | undefined;
+  /** With `afterEvents`: ends the stream in good order, though the shard goes on. */
+  readonly end?: boolean | undefined;
+  /** With `afterEvents`: the checksum of the next event is wrong. */
+  readonly corrupt?: boolean | undefined;
 }
+
+/** The fields that turn a fault of a call into one of its stream. */
+export const STREAM_FAULTS = ["afterEvents", "afterBytes", "pieceBytes"] as const;
 
 /** The faults of one server. */
 export class Faults {
@@ -71,18 +95,31 @@ export class Faults {
   }
 }
 
+const EFFECTS = ["error", "drop", "refuse", "hang", "expireIterator", "end", "corrupt"] as const;
+
 function check(fault: Fault): void {
-  const effects = (["error", "drop", "hang", "expireIterator"] as const).filter((effect) => fault[effect]);
+  const effects = EFFECTS.filter((effect) => fault[effect]);
+  const places = STREAM_FAULTS.filter((place) => fault[place] !== undefined);
   const problem = effects.length > 1
     ? `${effects.join(" and ")} exclude each other`
-    : effects.length === 0 && fault.delayMs === undefined
-    ? "it has no effect: give one of error, drop, hang, expireIterator, delayMs"
-    : fault.expireIterator && fault.operation !== "GetRecords"
+    : effects.length === 0 && fault.delayMs === undefined && fault.pieceBytes === undefined
+    ? `it has no effect: give one of ${EFFECTS.join(", ")}, delayMs, pieceBytes`
+    : fault.expireIterator && (fault.operation !== "GetRecords" || places.length > 0)
     ? "expireIterator is for operation GetRecords"
-    : fault.applied && !(fault.error || fault.drop || fault.hang)
-    ? "applied goes with error, drop or hang"
-    : (fault.nth ?? 1) < 1 || (fault.times ?? 1) < 1
-    ? "nth and times are at least 1"
+    : places.length > 0 && fault.operation !== "SubscribeToShard"
+    ? `${places.join(" and ")} are for operation SubscribeToShard`
+    : fault.afterEvents !== undefined && fault.afterBytes !== undefined
+    ? "afterEvents and afterBytes exclude each other"
+    : (fault.end || fault.corrupt) && fault.afterEvents === undefined
+    ? "end and corrupt go with afterEvents"
+    : fault.afterBytes !== undefined && fault.error
+    ? "error goes with afterEvents: an exception is a frame of its own"
+    : effects.length > 0 && places.length === 1 && places[0] === "pieceBytes"
+    ? `pieceBytes alone cannot tell when ${effects[0]} hits: add afterEvents or afterBytes`
+    : fault.applied && (!(fault.error || fault.drop || fault.hang) || places.length > 0)
+    ? "applied goes with error, drop or hang of a call"
+    : (fault.nth ?? 1) < 1 || (fault.times ?? 1) < 1 || (fault.pieceBytes ?? 1) < 1
+    ? "nth, times and pieceBytes are at least 1"
     : undefined;
   if (problem) {
     throw new ConnectorError(`cannot inject the fault for ${fault.operation}: ${problem}`, {

@@ -13,6 +13,10 @@ export interface ShardLimits {
   readonly writeRecordsPerSecond?: number | undefined;
   /** Bytes put (data and partition keys). AWS: 1 MiB */
   readonly writeBytesPerSecond?: number | undefined;
+  /** SubscribeToShard calls of each consumer. AWS: 1 */
+  readonly subscribesPerSecond?: number | undefined;
+  /** Bytes out to each consumer through a subscription, which are held back, not refused. AWS: 2 MiB */
+  readonly subscribeBytesPerSecond?: number | undefined;
 }
 
 /** What AWS allows each shard. */
@@ -22,6 +26,8 @@ export const AWS_SHARD_LIMITS: Required<ShardLimits> = {
   iteratorsPerSecond: 5,
   writeRecordsPerSecond: 1000,
   writeBytesPerSecond: 1024 * 1024,
+  subscribesPerSecond: 1,
+  subscribeBytesPerSecond: 2 * 1024 * 1024,
 };
 
 /** One shard's use of its limits. */

@@ -2,6 +2,7 @@
 
 import type { Clock } from "../../core/clock.ts";
 import type { LocalCredentials } from "./access.ts";
+import type { TlsIdentity } from "./listener.ts";
 import type { ShardLimits } from "./limits.ts";
 
 /** How a local Kinesis server is started. */
@@ -10,6 +11,8 @@ export interface LocalKinesisOptions {
   readonly port?: number | undefined;
   /** A loopback address: 127.x.x.x, ::1 or localhost. @default "127.0.0.1" */
   readonly host?: string | undefined;
+  /** Certificate and key, PEM: then the server speaks TLS, and its url begins with https. @default none */
+  readonly tls?: TlsIdentity | undefined;
   /** Limits per shard: true for AWS's (AWS_SHARD_LIMITS), or each by itself. @default false, unlimited */
   readonly limits?: boolean | ShardLimits | undefined;
   /** Accepted key pairs, with their permissions. @default everything is accepted, signed or not */
@@ -28,6 +31,19 @@ export interface LocalKinesisOptions {
   readonly retentionHours?: number | undefined;
   /** How long a stream stays CREATING, UPDATING or DELETING, milliseconds. @default 0 */
   readonly transitionMs?: number | undefined;
+  /** How long a consumer stays CREATING or DELETING, milliseconds. @default as transitionMs */
+  readonly consumerTransitionMs?: number | undefined;
+  /** How long a subscription lives, milliseconds. @default 300 000, as on AWS */
+  readonly subscriptionLifeMs?: number | undefined;
+  /**
+   * How soon after a successful SubscribeToShard the same consumer may ask for the same shard again, milliseconds;
+   * until then ResourceInUseException, afterwards the earlier subscription ends. @default 5 000, as on AWS
+   */
+  readonly resubscribeAfterMs?: number | undefined;
+  /** How often a subscription without records sends an empty event, milliseconds. @default 5 000 */
+  readonly heartbeatMs?: number | undefined;
+  /** Most bytes of data and partition keys in an event that holds more than one record. @default 1 MiB */
+  readonly maxEventBytes?: number | undefined;
   /** Open shards over all streams before LimitExceededException. @default 20 000 */
   readonly shardLimit?: number | undefined;
   /** Whether a closed shard ends with a page of its own instead of its last records'. Both occur. @default false */

@@ -6,10 +6,11 @@ import { randomFillSync } from "node:crypto";
 import { localClock } from "../clock.ts";
 import type { LocalCredentials } from "./access.ts";
 import { Account, type CreateStreamOptions } from "./account.ts";
+import { deregisterConsumer, findConsumer, registerConsumer } from "./consumer.ts";
 import { invalidArgument, validationError } from "./errors.ts";
 import type { InjectedFault } from "../counted-faults.ts";
 import type { Fault } from "./faults.ts";
-import { type Listener, listenHttp1 } from "./http1.ts";
+import { listen, type Listener } from "./listener.ts";
 import { AWS_SHARD_LIMITS, type ShardLimits } from "./limits.ts";
 import type {
   CallFilter,
@@ -23,12 +24,13 @@ import { type LoggedRequest, RequestLog } from "./request-log.ts";
 import { parseSequenceNumber } from "./sequence-number.ts";
 import { CreateStream } from "./operations/streams.ts";
 import { KinesisService } from "./service.ts";
+import { type OpenSubscription, openSubscriptions, type SubscriptionFilter } from "./open-subscriptions.ts";
 import type { Shard } from "./shard.ts";
 import { validate } from "./validation.ts";
 
 /** A running server. Its methods throw an Error named as AWS names it, e.g. ResourceNotFoundException. */
 export class LocalKinesis {
-  /** Endpoint for clients: http://127.0.0.1:port */
+  /** Endpoint for clients, for HTTP/1.1 and HTTP/2: http://127.0.0.1:port, with `tls` https://… */
   readonly url: string;
   readonly #account: Account;
   readonly #service: KinesisService;
@@ -53,9 +55,9 @@ export class LocalKinesis {
     this.#account.create(name, options);
   }
 
-  /** Deletes a stream with its records. */
+  /** Deletes a stream with its records and consumers. */
   deleteStream(name: string): void {
-    this.#account.delete(this.#account.find({ StreamName: name }));
+    this.#account.delete(this.#account.find({ StreamName: name }), true);
   }
 
   /** Ids of a stream's shards, closed ones included, in order of creation. */
@@ -173,6 +175,31 @@ export class LocalKinesis {
     this.#service.credentials = credentials;
   }
 
+  /** Registers a fan-out consumer and gives its ARN. */
+  registerConsumer(streamName: string, consumerName: string): string {
+    return registerConsumer(this.#account, this.#stream(streamName), consumerName).arn;
+  }
+
+  /** Deregisters a consumer; what is subscribed through it ends with ResourceNotFoundException. */
+  deregisterConsumer(consumerArn: string): void {
+    deregisterConsumer(this.#account, findConsumer(this.#account, { ConsumerARN: consumerArn }));
+  }
+
+  /** The subscriptions that are open now. */
+  subscriptions(filter: SubscriptionFilter = {}): OpenSubscription[] {
+    return openSubscriptions(this.#account, filter);
+  }
+
+  /** Lets connections be made (again), or breaks every one at once, also those that are open. */
+  setReachable(reachable: boolean): void {
+    this.#listener.setReachable(reachable);
+  }
+
+  /** Asks HTTP/2 clients to take another connection for further requests (GOAWAY); open streams go on. */
+  goAway(): void {
+    this.#listener.goAway();
+  }
+
   /** Lets something go wrong; see {@link Fault}. */
   inject(fault: Fault): InjectedFault {
     return this.#service.faults.inject(fault);
@@ -216,9 +243,9 @@ export class LocalKinesis {
 }
 
 /**
- * Starts a Kinesis server in this process, on a loopback address: HTTP/1.1 and AWS's JSON protocol, streams in
- * memory. Give its `url` to a client as endpoint, with `NodeHttpHandler` from `@smithy/node-http-handler` as
- * requestHandler (the SDK's default speaks HTTP/2).
+ * Starts a Kinesis server in this process, on a loopback address: AWS's JSON protocol over HTTP/1.1 and HTTP/2
+ * (without TLS by prior knowledge, as the SDK's default handler speaks it) on one port, streams in memory. Give its
+ * `url` to a client as endpoint.
  *
  * @example
  * const kinesis = await startLocalKinesis();
@@ -239,14 +266,27 @@ export async function startLocalKinesis(options: LocalKinesisOptions = {}): Prom
     maxRecordBytes: options.maxRecordBytes ?? 1024 * 1024,
     retentionHours: options.retentionHours ?? 24,
     emptyPageAtShardEnd: options.emptyPageAtShardEnd ?? false,
+    consumerTransitionMs: options.consumerTransitionMs ?? options.transitionMs ?? 0,
+    subscriptionLifeMs: options.subscriptionLifeMs ?? 300_000,
+    resubscribeAfterMs: options.resubscribeAfterMs ?? 5_000,
+    heartbeatMs: options.heartbeatMs ?? 5_000,
+    maxEventBytes: options.maxEventBytes ?? 1024 * 1024,
   });
   account.limits = limitsOf(options.limits ?? false);
   const log = new RequestLog(options.requestLogSize ?? 10_000, clock);
   const service = new KinesisService(account, log, options.credentials);
   const host = options.host ?? "127.0.0.1";
-  const listener = await listenHttp1((request) => service.handle(request), { host, port: options.port ?? 0 });
+  const listener = await listen((request) => service.handle(request), {
+    host,
+    port: options.port ?? 0,
+    tls: options.tls,
+  });
   const authority = host.includes(":") ? `[${host}]` : host;
-  return new LocalKinesis(service, listener, `http://${authority}:${listener.port}`);
+  return new LocalKinesis(
+    service,
+    listener,
+    `${options.tls ? "https" : "http"}://${authority}:${listener.port}`,
+  );
 }
 
 function limitsOf(limits: boolean | ShardLimits): ShardLimits {

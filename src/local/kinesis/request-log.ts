@@ -3,6 +3,7 @@
 
 import type { Clock } from "../../core/clock.ts";
 import type { Target } from "./operations/operation.ts";
+import type { SubscriptionEnd } from "./subscription.ts";
 
 /** One request as it was seen. Times in milliseconds. */
 export interface LoggedRequest {
@@ -17,7 +18,7 @@ export interface LoggedRequest {
   readonly at: number;
   /** Arrival by the wall clock, epoch. */
   readonly time: number;
-  /** Until the answer was ready; undefined while there is none. */
+  /** Until the answer was ready (a stream: over); undefined while it is not. */
   readonly durationMs?: number | undefined;
   /** What became of it; "open" until then. */
   readonly outcome: "open" | "answered" | "dropped" | "hung";
@@ -25,13 +26,20 @@ export interface LoggedRequest {
   readonly status?: number | undefined;
   /** Name of the error that was answered, e.g. "ExpiredIteratorException". */
   readonly error?: string | undefined;
-  /** Records in a GetRecords answer. */
+  /** Records in a GetRecords answer, or sent through a subscription. */
   readonly records?: number | undefined;
   /** Bytes of the answer's body. */
   readonly bytes?: number | undefined;
+  /** Events that a subscription sent, empty ones included. */
+  readonly events?: number | undefined;
+  /** Why a subscription ended. */
+  readonly ended?: SubscriptionEnd | undefined;
 }
 
 type Entry = { -readonly [K in keyof LoggedRequest]: LoggedRequest[K] };
+
+/** Notes what became of a request. */
+export type EndRequest = (end: Partial<LoggedRequest>) => void;
 
 /** The last requests of one server. */
 export class RequestLog {
@@ -58,7 +66,7 @@ export class RequestLog {
     target: Target,
     input: Readonly<Record<string, unknown>>,
     headers: Readonly<Record<string, string>>,
-  ): (end: Partial<LoggedRequest>) => void {
+  ): EndRequest {
     const entry: Entry = {
       operation,
       streamName: target.streamName,

@@ -1,19 +1,25 @@
 // The service behind any transport: a request's headers and body in, an answer (or what a fault makes of it)
 // out. Order of checks as AWS: protocol, credentials, shape, permission, then the operation. An operation runs
-// without a pause inside, so that every request is applied as a whole or not at all.
+// without a pause inside, so that every request is applied as a whole or not at all. What SubscribeToShard opens is
+// an answer that goes on; the transport draws it.
 
 import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { authenticate, authorize, type LocalCredentials } from "./access.ts";
 import type { Account } from "./account.ts";
 import { expiredIterator, KinesisError } from "./errors.ts";
-import { type Fault, Faults } from "./faults.ts";
+import { type Fault, Faults, STREAM_FAULTS } from "./faults.ts";
+import { LoggedBody } from "./logged-body.ts";
 import { EncodedAnswer, type Operation, type Target } from "./operations/operation.ts";
 import { operationNamed } from "./operations/table.ts";
-import type { RequestLog } from "./request-log.ts";
+import type { EndRequest, RequestLog } from "./request-log.ts";
 import { readIterator } from "./shard-iterator.ts";
+import type { StreamBody } from "./stream-body.ts";
+import { FaultyBody } from "./stream-faults.ts";
+import { Subscription } from "./subscription.ts";
 import { validate } from "./validation.ts";
 
+const EVENT_STREAM = "application/vnd.amazon.eventstream";
 const JSON_1_1 = "application/x-amz-json-1.1";
 const TARGET_PREFIX = "Kinesis_20131202.";
 
@@ -24,7 +30,7 @@ export interface ServiceRequest {
   /** By lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
-  /** Aborted when the server closes. */
+  /** Aborted when the server closes or the client is gone. */
   readonly signal: AbortSignal;
 }
 
@@ -37,8 +43,16 @@ export type ServiceReply =
     /** The body in slices. */
     readonly chunks: readonly Uint8Array[];
   }
+  | {
+    readonly kind: "stream";
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: StreamBody;
+  }
   /** Close the connection without an answer. */
   | { readonly kind: "drop" }
+  /** Refuse this request only (HTTP/2: REFUSED_STREAM); over HTTP/1.1 the same as drop. */
+  | { readonly kind: "refuse" }
   /** Answer nothing and leave the connection as it is. */
   | { readonly kind: "hang" };
 
@@ -64,8 +78,9 @@ export class KinesisService {
     const { target, refusal } = inspect(call, this.account);
     const end = this.log.open(call.name, target, call.input, request.headers);
     const fault = this.faults.next(call.name, target);
-    if (fault?.delayMs) await this.account.options.clock.sleep(fault.delayMs, request.signal);
-    const effect = fault && hasEffect(fault) ? fault : undefined;
+    const isLater = fault !== undefined && hitsStream(fault);
+    if (fault?.delayMs && !isLater) await this.account.options.clock.sleep(fault.delayMs, request.signal);
+    const effect = fault && !isLater && hasEffect(fault) ? fault : undefined;
     let reply: ServiceReply;
     let outcome: { records?: number | undefined; error?: string } = {};
     try {
@@ -73,8 +88,14 @@ export class KinesisService {
         reply = this.#suffer(effect, call);
       } else {
         const answer = this.#run(call, target, refusal, request);
-        reply = effect ? this.#suffer(effect, call) : this.#answer(200, answer.chunks);
-        outcome = { records: answer.records };
+        if (answer instanceof Subscription) {
+          if (!effect) return this.#stream(answer, isLater ? fault : undefined, end);
+          answer.close();
+          reply = this.#suffer(effect, call);
+        } else {
+          reply = effect ? this.#suffer(effect, call) : this.#answer(200, answer.chunks);
+          outcome = { records: answer.records };
+        }
       }
     } catch (thrown) {
       const error = thrown instanceof KinesisError
@@ -86,12 +107,17 @@ export class KinesisService {
     end(
       reply.kind === "answer"
         ? { ...outcome, outcome: "answered", status: reply.status, bytes: length(reply.chunks) }
-        : { outcome: reply.kind === "drop" ? "dropped" : "hung" },
+        : { outcome: reply.kind === "hang" ? "hung" : "dropped" },
     );
     return reply;
   }
 
-  #run(call: Call, target: Target, refusal: KinesisError | undefined, request: ServiceRequest): Answer {
+  #run(
+    call: Call,
+    target: Target,
+    refusal: KinesisError | undefined,
+    request: ServiceRequest,
+  ): Answer | Subscription {
     const identity = this.credentials && authenticate(request, this.credentials);
     if (refusal) throw refusal;
     if (identity) {
@@ -99,7 +125,7 @@ export class KinesisService {
       authorize(identity, call.name, this.account.options.accountId, arn);
     }
     const answer = call.operation.run(call.input, this.account);
-    if (answer instanceof EncodedAnswer) return answer;
+    if (answer instanceof EncodedAnswer || answer instanceof Subscription) return answer;
     return { chunks: answer === undefined ? [] : [Buffer.from(JSON.stringify(answer))] };
   }
 
@@ -107,7 +133,18 @@ export class KinesisService {
   #suffer(fault: Fault, call: Call): ServiceReply {
     if (fault.error !== undefined) throw errorOf(fault, fault.error);
     if (fault.expireIterator) throw this.#expired(call);
-    return { kind: fault.drop ? "drop" : "hang" };
+    return { kind: fault.drop ? "drop" : fault.refuse ? "refuse" : "hang" };
+  }
+
+  #stream(subscription: Subscription, fault: Fault | undefined, end: EndRequest): ServiceReply {
+    const { clock } = this.account.options;
+    const body = fault ? new FaultyBody(subscription, fault, clock) : subscription;
+    return {
+      kind: "stream",
+      status: 200,
+      headers: this.#headers(EVENT_STREAM),
+      body: new LoggedBody(body, subscription, end),
+    };
   }
 
   #expired(call: Call): KinesisError {
@@ -124,14 +161,17 @@ export class KinesisService {
     return {
       kind: "answer",
       status,
-      headers: {
-        "content-type": JSON_1_1,
-        "content-length": String(length(chunks)),
-        // Clients take the service's time from here.
-        date: new Date(this.account.now()).toUTCString(),
-        "x-amzn-requestid": randomUUID(),
-      },
+      headers: { ...this.#headers(JSON_1_1), "content-length": String(length(chunks)) },
       chunks,
+    };
+  }
+
+  #headers(type: string): Record<string, string> {
+    return {
+      "content-type": type,
+      // Clients take the service's time from here.
+      date: new Date(this.account.now()).toUTCString(),
+      "x-amzn-requestid": randomUUID(),
     };
   }
 }
@@ -188,7 +228,14 @@ function inspect(call: Call, account: Account): Inspection {
 }
 
 function hasEffect(fault: Fault): boolean {
-  return Boolean(fault.error !== undefined || fault.drop || fault.hang || fault.expireIterator);
+  return Boolean(
+    fault.error !== undefined || fault.drop || fault.refuse || fault.hang || fault.expireIterator,
+  );
+}
+
+// Faults of an event stream hit it while it goes on, not the call that opens it.
+function hitsStream(fault: Fault): boolean {
+  return STREAM_FAULTS.some((name) => fault[name] !== undefined);
 }
 
 function errorOf(fault: Fault, name: string): KinesisError {

@@ -2,7 +2,7 @@
 // number is above its parents' last; a closed shard takes no more records.
 
 import { RecordLog } from "./record-log.ts";
-import { END_ORDINAL, sequenceBase, sequenceNumber } from "./sequence-number.ts";
+import { continuationNumber, END_ORDINAL, sequenceBase, sequenceNumber } from "./sequence-number.ts";
 import { ShardUse } from "./limits.ts";
 
 /** What a new shard is made of. */
@@ -40,6 +40,8 @@ export class Shard {
   readonly createdSeconds: number;
   readonly log = new RecordLog();
   readonly use = new ShardUse();
+  /** Told when a record was stored or the shard was closed. */
+  readonly watchers = new Set<{ wake(): void }>();
   readonly startingSequenceNumber: string;
   readonly #base: bigint;
   #closedAt: number | undefined;
@@ -84,6 +86,7 @@ export class Shard {
       record.size,
       record.arrivedAt,
     );
+    this.wakeWatchers();
     return number;
   }
 
@@ -91,6 +94,19 @@ export class Shard {
   close(now: number): void {
     this.#closedAt = now;
     this.#endingSequenceNumber = sequenceNumber(this.#base, END_ORDINAL, Math.floor(now / 1000));
+  }
+
+  /**
+   * The number with which reading goes on at `ordinal`: it lies before that record and after the one before it,
+   * and grows with time also while nothing is put.
+   */
+  continuationNumber(ordinal: number, now: number): string {
+    return continuationNumber(this.#base, ordinal - 1, Math.floor(now / 1000));
+  }
+
+  /** Lets all who wait for this shard look again. */
+  wakeWatchers(): void {
+    for (const watcher of this.watchers) watcher.wake();
   }
 }
 

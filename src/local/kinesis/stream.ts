@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import { FULL_HASH_RANGE } from "../../core/shard.ts";
 import { invalidArgument, KinesisError, noSuchShard, notActive, shardNotFound } from "./errors.ts";
+import type { Consumer } from "./consumer.ts";
 import { type EncodedRecord, Shard, shardIndexOf } from "./shard.ts";
 
 const MAX_HASH = BigInt(FULL_HASH_RANGE.endingHashKey);
@@ -35,6 +36,10 @@ export class Stream {
   readonly name: string;
   /** By shard number, closed ones included. */
   readonly shards: Shard[] = [];
+  /** By name, those that are being deregistered included. */
+  readonly consumers = new Map<string, Consumer>();
+  /** When each name was last registered, epoch seconds. */
+  readonly consumersCreated = new Map<string, number>();
   retentionHours: number;
   maxRecordBytes: number;
   encryptionType: "NONE" | "KMS" = "NONE";
@@ -140,10 +145,12 @@ export class Stream {
     this.#updatingUntil = now + takesMs;
     const at = changeTime([shard], now);
     shard.close(at);
-    return [
+    const children = [
       this.#addShard(shard.firstHash, key - 1n, [shard], at),
       this.#addShard(key, shard.lastHash, [shard], at),
     ];
+    shard.wakeWatchers();
+    return children;
   }
 
   /** Merges two adjacent shards and gives the child. */
@@ -162,13 +169,18 @@ export class Stream {
     const at = changeTime([shard, adjacent], now);
     lower.close(at);
     upper.close(at);
-    return this.#addShard(lower.firstHash, upper.lastHash, [shard, adjacent], at);
+    const child = this.#addShard(lower.firstHash, upper.lastHash, [shard, adjacent], at);
+    lower.wakeWatchers();
+    upper.wakeWatchers();
+    return child;
   }
 
   /** Ends a shard without children. */
   close(shardId: string, now: number): void {
-    this.#changeable(shardId).close(now);
+    const shard = this.#changeable(shardId);
+    shard.close(now);
     this.#open = undefined;
+    shard.wakeWatchers();
   }
 
   /** @throws KinesisError ResourceInUseException while the stream is created, changed or deleted */

@@ -2,6 +2,7 @@
 // and the request log), and what it does. Operations know nothing of HTTP: a transport carries them.
 
 import type { Account, StreamReference } from "../account.ts";
+import type { Subscription } from "../subscription.ts";
 import type { Rule, Shape } from "../validation.ts";
 
 /** An answer that is already encoded, in slices; anything else is written as JSON. */
@@ -22,11 +23,11 @@ export interface Target {
   readonly shardId?: string | undefined;
 }
 
-/** One operation of the API. `run` throws KinesisError; undefined is an empty answer. */
+/** One operation of the API. `run` throws KinesisError; undefined is an empty answer, a Subscription a stream. */
 export interface Operation<Input extends object = object> {
   readonly shape: Shape;
   target(input: Input, account: Account): Target;
-  run(input: Input, account: Account): object | EncodedAnswer | undefined;
+  run(input: Input, account: Account): object | EncodedAnswer | Subscription | undefined;
 }
 
 export const STREAM_NAME: Rule = { type: "string", pattern: "[a-zA-Z0-9_.-]+", min: 1, max: 128 };

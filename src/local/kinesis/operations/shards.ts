@@ -125,7 +125,7 @@ export function describeShard(shard: Shard): object {
 }
 
 /** A shard's range of partition key hashes. */
-export function hashKeyRange(shard: Shard): { StartingHashKey: string; EndingHashKey: string } {
+function hashKeyRange(shard: Shard): { StartingHashKey: string; EndingHashKey: string } {
   return { StartingHashKey: String(shard.firstHash), EndingHashKey: String(shard.lastHash) };
 }
 

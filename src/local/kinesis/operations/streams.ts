@@ -2,6 +2,7 @@
 // largest record).
 
 import type { StreamReference } from "../account.ts";
+import { consumersOf } from "../consumer.ts";
 import { invalidArgument, validationError } from "../errors.ts";
 import type { Stream } from "../stream.ts";
 import {
@@ -50,11 +51,11 @@ export const CreateStream: Operation<{
   },
 };
 
-export const DeleteStream: Operation<StreamReference> = {
+export const DeleteStream: Operation<StreamReference & { EnforceConsumerDeletion?: boolean }> = {
   shape: { ...STREAM, EnforceConsumerDeletion: { type: "boolean" } },
   target: streamTarget,
   run(input, account) {
-    account.delete(account.find(input));
+    account.delete(account.find(input), input.EnforceConsumerDeletion ?? false);
     return undefined;
   },
 };
@@ -95,7 +96,7 @@ export const DescribeStreamSummary: Operation<StreamReference> = {
     return {
       StreamDescriptionSummary: {
         ...settings(stream, now),
-        ConsumerCount: 0,
+        ConsumerCount: consumersOf(stream, now).length,
         MaxRecordSizeInKiB: stream.maxRecordBytes / KIB,
         OpenShardCount: stream.status(now) === "CREATING" ? 0 : stream.openShards.length,
       },

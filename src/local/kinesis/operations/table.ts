@@ -1,6 +1,13 @@
-// Every operation this server knows, by the name in the X-Amz-Target header. What is missing here (consumers
-// and SubscribeToShard) is added here.
+// Every operation this server knows, by the name in the X-Amz-Target header. What is missing
+// here is refused as UnknownOperationException.
 
+import {
+  DeregisterStreamConsumer,
+  DescribeStreamConsumer,
+  ListStreamConsumers,
+  RegisterStreamConsumer,
+  SubscribeToShard,
+} from "./consumers.ts";
 import type { Operation } from "./operation.ts";
 import { GetRecords, GetShardIterator } from "./read.ts";
 import { ListShards, MergeShards, SplitShard } from "./shards.ts";
@@ -22,19 +29,24 @@ const OPERATIONS = {
   CreateStream,
   DecreaseStreamRetentionPeriod,
   DeleteStream,
+  DeregisterStreamConsumer,
   DescribeStream,
+  DescribeStreamConsumer,
   DescribeStreamSummary,
   GetRecords,
   GetShardIterator,
   IncreaseStreamRetentionPeriod,
   ListShards,
+  ListStreamConsumers,
   ListStreams,
   MergeShards,
   PutRecord,
   PutRecords,
+  RegisterStreamConsumer,
   SplitShard,
   StartStreamEncryption,
   StopStreamEncryption,
+  SubscribeToShard,
   UpdateMaxRecordSize,
 };
 
