@@ -12,10 +12,23 @@ const SOURCE = fileURLToPath(new URL("./kcl-consumer/KclConsumer.java", import.m
 
 /** What a worker did: the kind of line and its fields, see KclConsumer.java. */
 export type KclEvent = readonly [
-  kind: "init" | "record" | "checkpoint" | "refused" | "end-held" | "end" | "lost" | "stopped",
+  kind: KclEventKind,
+  /** Of "failed" the reason. */
   shardId: string,
   ...fields: string[],
 ];
+
+type KclEventKind =
+  | "init"
+  | "record"
+  | "checkpoint"
+  | "refused"
+  | "end-held"
+  | "end"
+  | "lost"
+  | "started"
+  | "failed"
+  | "stopped";
 
 /** A record that a worker gave to its application. */
 export interface KclRecord {
@@ -151,7 +164,7 @@ export class KclWorker {
   }
 
   /** Events of one kind that it has told, of one shard or of all. */
-  told(kind: KclEvent[0], shardId?: string): KclEvent[] {
+  told(kind: KclEventKind, shardId?: string): KclEvent[] {
     return this.events.filter(([each, of]) => each === kind && (shardId === undefined || of === shardId));
   }
 
@@ -169,7 +182,7 @@ export class KclWorker {
   /** Waits until it holds for what was told; rejects with the last events when time is up. */
   async until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
     for (const end = performance.now() + timeoutMs; await this.refresh(), !holds();) {
-      if (performance.now() > end) {
+      if (performance.now() > end || this.told("failed").length > 0) {
         const last = this.events.slice(-20).map((event) => event.join(" ")).join("\n");
         throw new Error(`Java worker, not within ${timeoutMs} ms: ${what}. Its last words:\n${last}`);
       }

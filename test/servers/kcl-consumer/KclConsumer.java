@@ -12,7 +12,8 @@
 //       [&cleanupMs=N]        how often finished rows are looked at (the KCL's defaults are one and five minutes)
 //   /lines?worker=NAME&from=N from line N on, fields separated by tabs:
 //       init SHARD SEQUENCE SUBSEQUENCE · record SHARD SEQUENCE SUBSEQUENCE KEY SHA-256
-//       checkpoint SHARD SEQUENCE SUBSEQUENCE · refused SHARD WHY · end-held SHARD · end SHARD · lost SHARD · stopped
+//       checkpoint SHARD SEQUENCE SUBSEQUENCE · refused SHARD WHY · end-held SHARD · end SHARD · lost SHARD ·
+//       started · failed WHY · stopped
 //   /checkpoint?worker=NAME   each shard at its last published record
 //   /release?worker=NAME      shards' ends are stored from now on
 //   /stop?worker=NAME         as the Java connector's close(): at once, no checkpoint, rows keep their owner
@@ -54,6 +55,7 @@ import software.amazon.kinesis.common.InitialPositionInStreamExtended;
 import software.amazon.kinesis.common.LeaseCleanupConfig;
 import software.amazon.kinesis.coordinator.LeaderDecider;
 import software.amazon.kinesis.coordinator.Scheduler;
+import software.amazon.kinesis.coordinator.WorkerStateChangeListener;
 import software.amazon.kinesis.leases.Lease;
 import software.amazon.kinesis.leases.LeaseRefresher;
 import software.amazon.kinesis.lifecycle.events.InitializationInput;
@@ -131,7 +133,7 @@ public class KclConsumer {
   }
 
   /** One Java connector. */
-  static final class Worker {
+  static final class Worker implements WorkerStateChangeListener {
     final List<String> lines = new ArrayList<>();
     final Map<String, Processor> processors = new ConcurrentHashMap<>();
     final int checkpointEvery;
@@ -173,12 +175,22 @@ public class KclConsumer {
             .completedLeaseCleanupIntervalMillis(every).garbageLeaseCleanupIntervalMillis(6 * every).build());
       }
       scheduler = new Scheduler(configs.checkpointConfig(),
-          configs.coordinatorConfig().parentShardPollIntervalMillis(1000), leases, configs.lifecycleConfig(),
+          configs.coordinatorConfig().parentShardPollIntervalMillis(1000).workerStateChangeListener(this), leases, configs.lifecycleConfig(),
           configs.metricsConfig().metricsLevel(MetricsLevel.NONE), configs.processorConfig(),
           configs.retrievalConfig().retrievalSpecificConfig(new PollingConfig(query.get("stream"), kinesis)));
       thread = new Thread(scheduler, "worker " + query.get("worker"));
       thread.setDaemon(true);
       thread.start();
+    }
+
+    @Override
+    public void onWorkerStateChange(WorkerState state) {
+      if (state == WorkerState.STARTED) line("started");
+    }
+
+    @Override
+    public void onAllInitializationAttemptsFailed(Throwable error) {
+      line("failed", oneLine(error));
     }
 
     void line(Object... fields) {
@@ -287,7 +299,7 @@ public class KclConsumer {
         checkpointer.checkpoint(last.sequenceNumber(), last.subSequenceNumber());
         worker.line("checkpoint", shard, last.sequenceNumber(), last.subSequenceNumber());
       } catch (Exception error) {
-        worker.line("refused", shard, error.toString().replace('\t', ' ').replace('\n', ' '));
+        worker.line("refused", shard, oneLine(error));
       }
     }
 
@@ -309,12 +321,16 @@ public class KclConsumer {
         input.checkpointer().checkpoint();
         worker.line("end", shard);
       } catch (Exception error) {
-        worker.line("refused", shard, error.toString().replace('\t', ' ').replace('\n', ' '));
+        worker.line("refused", shard, oneLine(error));
       }
     }
 
     @Override
     public void shutdownRequested(ShutdownRequestedInput input) {} // the connector's close() never gets here
+  }
+
+  static String oneLine(Throwable error) {
+    return error.toString().replaceAll("\\s+", " ");
   }
 
   static String hash(ByteBuffer data) {
