@@ -2,13 +2,17 @@
 // as soon as it exists, so that a stop in the middle closes what there is.
 
 import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
 import { LeaseCoordinator, type LeaseCoordinatorOptions } from "../leases/coordinator.ts";
 import { refuseLiveOwners } from "../leases/live-owners.ts";
+import { MeasuredLeaseStore } from "../leases/measured-store.ts";
 import { openLeaseTable } from "../leases/preflight.ts";
 import type { LeaseStore } from "../leases/store.ts";
 import { newWorkerId } from "../leases/worker-id.ts";
+import type { HttpEndpoint, Observed } from "../metrics/http.ts";
+import type { MetricsPublisher } from "../metrics/publisher.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
 import type { ConnectorOptions, ConnectorParts, KinesisStream } from "./parts.ts";
 import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
@@ -16,6 +20,8 @@ import type { OnceSettings } from "./shard-generation.ts";
 
 /** What is open so far. */
 export interface Opened {
+  http?: HttpEndpoint | undefined;
+  publisher?: MetricsPublisher | undefined;
   hooks?: HookChain;
   once?: OnceSettings | undefined;
   kinesis?: KinesisStream;
@@ -36,6 +42,9 @@ export interface OpeningOptions {
   readonly options: ConnectorOptions;
   readonly scope: StartScope & { readonly onThrottle: OnThrottle };
   readonly events: OpeningEvents;
+  readonly telemetry: Telemetry;
+  /** What is shown over HTTP. */
+  readonly observed: Observed;
   /** Aborted when the connector stops at once: for hooks. */
   readonly stopNow: AbortSignal;
 }
@@ -48,22 +57,25 @@ export async function openParts(
   opened: Opened,
   opening: OpeningOptions,
 ): Promise<Required<Opened>> {
-  const { parts, options, scope, events, stopNow } = opening;
+  const { parts, options, scope, events, stopNow, telemetry } = opening;
   const { clock, log, signal, onThrottle } = scope;
   const { streamName, until, tableWasChosen, failoverTimeMs, topic, deadLetterTopic } = options;
+  const workerId = (parts.newWorkerId ?? newWorkerId)();
+  const http = opened.http = await parts.openHttp?.(opening.observed);
   const hooks = opened.hooks = await parts.openHooks(stopNow);
   signal.throwIfAborted();
   const once = opened.once = await parts.once?.();
-  const kinesis = opened.kinesis = await parts.openKinesis(onThrottle);
+  const kinesis = opened.kinesis = await parts.openKinesis(onThrottle, telemetry);
   const stream = await withPatience(() => kinesis.describe(signal), scope);
-  const store = opened.store = await parts.openLeaseStore();
+  const publisher = opened.publisher = await parts.openPublisher?.(workerId, onThrottle);
+  const store = opened.store = new MeasuredLeaseStore(await parts.openLeaseStore(), { telemetry, clock });
   const table = await withPatience(() => openLeaseTable({ store, stream, tableWasChosen, ...scope }), scope);
   if (until !== undefined) {
     await withPatience(() => refuseLiveOwners({ store, ...scope, observeMs: failoverTimeMs }), scope);
   }
   const source = opened.source = kinesis.openSource();
   const coordinator = opened.coordinator = new LeaseCoordinator({
-    workerId: (parts.newWorkerId ?? newWorkerId)(),
+    workerId,
     failoverTimeMs,
     store,
     stream,
@@ -72,12 +84,12 @@ export async function openParts(
     kinesisNow: () => kinesis.now(),
     ...events,
     onThrottle,
+    telemetry,
   });
   const position = options.initialPosition;
   const { leases } = table;
-  const { tableName } = store;
   await withPatience(
-    () => ensureLeases({ ...scope, kinesis, stream, position, leases, tableName, coordinator }),
+    () => ensureLeases({ ...scope, kinesis, stream, position, leases, store, coordinator }),
     scope,
   );
   const sink = opened.sink = await parts.openSink(events.sink);
@@ -88,7 +100,7 @@ export async function openParts(
   }
   await hooks.start({ streamName });
   signal.throwIfAborted();
-  return { hooks, once, kinesis, store, source, coordinator, sink };
+  return { http, publisher, hooks, once, kinesis, store, source, coordinator, sink };
 }
 
 /** The dead-letter topic's trouble, so that it is not looked for at `pulsar.topic`. */

@@ -10,7 +10,7 @@ import type { OnThrottle } from "../kinesis/source.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import { hashRangeHole, initialLeases } from "../leases/new-leases.ts";
 import { checkCheckpoints } from "../leases/preflight.ts";
-import type { Lease } from "../leases/store.ts";
+import type { Lease, LeaseStore } from "../leases/store.ts";
 import type { InitialPosition, KinesisStream, StreamDescription } from "./parts.ts";
 import { inGenerations, shardsWithoutLease } from "./shard-sync.ts";
 
@@ -84,9 +84,9 @@ export interface EnsureLeasesOptions extends StartScope {
   readonly kinesis: KinesisStream;
   readonly stream: StreamDescription;
   readonly position: InitialPosition;
-  /** Rows of the table. */
+  /** Rows of the table, as it was opened. */
   readonly leases: readonly Lease[];
-  readonly tableName: string;
+  readonly store: Pick<LeaseStore, "tableName" | "scan">;
   readonly coordinator: Pick<LeaseCoordinator, "createLeases">;
 }
 
@@ -96,11 +96,17 @@ export interface EnsureLeasesOptions extends StartScope {
  * @throws ConnectorError LEASE_TABLE_FOREIGN, and AWS_UNAVAILABLE when the shards do not cover all keys
  */
 export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> {
-  const { kinesis, position, leases, signal, stream, log, coordinator } = options;
+  const { kinesis, position, leases, signal, stream, log, coordinator, store } = options;
   const all = await kinesis.listShards(undefined, signal);
-  checkCheckpoints(leases, all, options.tableName);
-  const missing = shardsWithoutLease(await listCompletely(options), all, leases);
+  checkCheckpoints(leases, all, store.tableName);
+  const wanted = await listCompletely(options);
+  if (shardsWithoutLease(wanted, all, leases).length === 0) return;
+  // Another worker may have written leases meanwhile, and shards may have been split or merged: a child must not start
+  // at LATEST while its parents are read. The time is taken before the table is read again, so whoever connects a
+  // parent of which the table does not know yet does so after `startedAt`: nothing falls between them.
   const kinesisNow = kinesis.now();
+  const { leases: present } = await store.scan({ signal, consistent: true });
+  const missing = shardsWithoutLease(wanted, all, present);
   let created = 0;
   for (const wave of inGenerations(missing)) {
     created += await coordinator.createLeases(
@@ -108,7 +114,7 @@ export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> 
       signal,
     );
   }
-  if (created > 0) log.info(`wrote ${created} leases at ${position.type}`, { table: options.tableName });
+  if (created > 0) log.info(`wrote ${created} leases at ${position.type}`, { table: store.tableName });
 }
 
 /** What {@link listCompletely} needs. */
