@@ -14,11 +14,12 @@ import { ConnectorError } from "../core/errors.ts";
 import { withDeadline } from "./deadline.ts";
 import { toConnectorError } from "./errors.ts";
 import { toUpdateExpression } from "./expression.ts";
-import { fromItem, type ItemChange, type LeaseItem, toItem, toItemChange } from "./row.ts";
+import { fromItem, type ItemChange, type LeaseItem, toItem, toItemChange, toMetaChange } from "./row.ts";
 import type {
   ClientVersion,
   Lease,
   LeaseChange,
+  LeaseMeta,
   LeaseScan,
   LeaseStore,
   ScanOptions,
@@ -134,10 +135,13 @@ class DynamoDbLeaseStore implements LeaseStore {
   }
 
   async update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult> {
-    const condition = "leaseCounter = :expected" +
-      (change.checkpointOwner === null ? "" : " AND attribute_not_exists(checkpointOwner)");
+    const { whileCheckpointOwner: owner } = change;
+    let condition = "leaseCounter = :expected";
+    if (owner !== undefined) condition += " AND checkpointOwner = :owner";
+    else if (change.checkpointOwner !== null) condition += " AND attribute_not_exists(checkpointOwner)";
     const item = await this.#update(leaseKey, toItemChange(change, expectedCounter), condition, {
       ":expected": { N: String(expectedCounter) },
+      ...(owner === undefined ? {} : { ":owner": { S: owner } }),
     });
     const lease = item && fromItem(item, this.tableName);
     return lease === undefined ? { done: false } : { done: true, lease };
@@ -155,10 +159,9 @@ class DynamoDbLeaseStore implements LeaseStore {
     );
   }
 
-  async setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void> {
-    if (childShardIds.length === 0) return; // DynamoDB stores no empty set
-    const set = { childShardIds: { SS: childShardIds } };
-    await this.#update(leaseKey, { set, remove: [], increment: [] }, "attribute_exists(leaseKey)", {});
+  async setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {
+    const change = toMetaChange(meta);
+    if (change !== undefined) await this.#update(leaseKey, change, "attribute_exists(leaseKey)", {});
   }
 
   async tableState(tableName: string): Promise<"missing" | "empty" | "used"> {

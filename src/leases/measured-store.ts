@@ -7,6 +7,7 @@ import type {
   ClientVersion,
   Lease,
   LeaseChange,
+  LeaseMeta,
   LeaseScan,
   LeaseStore,
   ScanOptions,
@@ -68,9 +69,9 @@ export class MeasuredLeaseStore implements LeaseStore {
     return this.#measured(step, () => this.#store.delete(leaseKey));
   }
 
-  setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void> {
+  setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {
     const step = { operation: "ShutdownTask", step: "UpdateLease", shardId: leaseKey } as const;
-    return this.#measured(step, () => this.#store.setChildShardIds(leaseKey, childShardIds));
+    return this.#measured(step, () => this.#store.setMeta(leaseKey, meta));
   }
 
   tableState(tableName: string): Promise<"missing" | "empty" | "used"> {

@@ -1,11 +1,12 @@
 // A lease table in this process: for trials, backfills and tests. It holds the same items and applies the same
 // conditional writes as DynamoDB does, so that the decisions above it cannot tell them apart.
 
-import { applyItemChange, fromItem, type LeaseItem, toItem, toItemChange } from "./row.ts";
+import { applyItemChange, fromItem, type LeaseItem, toItem, toItemChange, toMetaChange } from "./row.ts";
 import type {
   ClientVersion,
   Lease,
   LeaseChange,
+  LeaseMeta,
   LeaseScan,
   LeaseStore,
   ScanOptions,
@@ -63,7 +64,11 @@ export class MemoryLeaseStore implements LeaseStore {
   async update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult> {
     const item = this.#table.items.get(leaseKey);
     if (item?.["leaseCounter"]?.N !== String(expectedCounter)) return { done: false };
-    if (item["checkpointOwner"] !== undefined && change.checkpointOwner !== null) return { done: false };
+    const handing = item["checkpointOwner"]?.S;
+    const { checkpointOwner, whileCheckpointOwner } = change;
+    if (checkpointOwner !== null || whileCheckpointOwner !== undefined) {
+      if (handing !== whileCheckpointOwner) return { done: false };
+    }
     const next = applyItemChange(item, toItemChange(change, expectedCounter));
     this.#table.items.set(leaseKey, next);
     const lease = fromItem(next, this.tableName);
@@ -76,10 +81,11 @@ export class MemoryLeaseStore implements LeaseStore {
   }
 
   // deno-lint-ignore require-await
-  async setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void> {
+  async setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {
     const item = this.#table.items.get(leaseKey);
-    if (item === undefined || childShardIds.length === 0) return;
-    this.#table.items.set(leaseKey, { ...item, childShardIds: { SS: childShardIds } });
+    const change = toMetaChange(meta);
+    if (item === undefined || change === undefined) return;
+    this.#table.items.set(leaseKey, applyItemChange(item, change));
   }
 
   // deno-lint-ignore require-await

@@ -2,9 +2,10 @@
 // A child starts at TRIM_HORIZON whatever the connector's position is: it continues its parents (G1).
 
 import type { ChildShard, HashKeyRange, Shard } from "../core/shard.ts";
-import { FULL_HASH_RANGE } from "../core/shard.ts";
-import { compareSequenceNumbers, type Sentinel, sentinel } from "../core/position.ts";
+import { type Sentinel, sentinel } from "../core/position.ts";
+import { uncoveredRanges } from "./hash-ranges.ts";
 import type { StreamIdentity } from "./lease.ts";
+import { compareShards, type MissingLease } from "./lineage.ts";
 import type { Lease } from "./store.ts";
 
 /** Where a connector without checkpoints begins. */
@@ -23,15 +24,32 @@ export interface InitialLeasesOptions {
  * position (AT_LATEST, AT_TRIM_HORIZON, AT_TIMESTAMP), open or closed. See {@link hashRangeHole} first.
  */
 export function initialLeases(shards: readonly Shard[], options: InitialLeasesOptions): Lease[] {
-  const inOrder = [...shards].sort((a, b) =>
-    compareSequenceNumbers(a.startingSequenceNumber, b.startingSequenceNumber) ||
-    (a.shardId < b.shardId ? -1 : 1)
+  return missingLeases(
+    [...shards].sort(compareShards).map((shard) => ({ shard, position: options.position, waitFor: [] })),
+    options,
   );
-  const startedAt = options.position === "LATEST" ? toStartedAt(options.kinesisNow) : undefined;
-  return inOrder.map((shard) => newLease(shard, options.position, options.stream, startedAt));
 }
 
-/** `startedAt` is rounded down to the second: Kinesis' clock is known no better, and early loses nothing. */
+/** Leases that a table with others lacks (kcl-compat §4.3): what a `Lineage` has found. */
+export function missingLeases(
+  missing: readonly MissingLease[],
+  { stream, kinesisNow }: Omit<InitialLeasesOptions, "position">,
+): Lease[] {
+  return missing.map(({ shard, position, waitFor }) => {
+    const startedAt = position === "LATEST" ? toStartedAt(kinesisNow) : undefined;
+    // Whoever takes it, Java workers too, waits until all shards that it names are finished.
+    const parentShardIds = [
+      ...shard.parentShardIds,
+      ...waitFor.filter((id) => !shard.parentShardIds.includes(id)),
+    ];
+    return newLease({ ...shard, parentShardIds }, position, stream, startedAt);
+  });
+}
+
+/**
+ * `startedAt` is rounded down to the second: Kinesis' clock is known no better (it is the `Date` of its answers), and
+ * rounded up it would lose. So a successor that starts there may bring records of up to a second before the promise.
+ */
 export function toStartedAt(kinesisNow: number): number {
   return Math.floor(kinesisNow / 1000) * 1000;
 }
@@ -39,8 +57,8 @@ export function toStartedAt(kinesisNow: number): number {
 /** What {@link childLeases} decided. */
 export type ChildLeases =
   | { readonly type: "create"; readonly leases: readonly Lease[] }
-  /** Of a merge's parents exactly one has a lease: somebody is about to write the other, try again. */
-  | { readonly type: "postpone"; readonly missingParent: string };
+  /** Of a merge's parents exactly one has a lease: is somebody about to write the other? */
+  | { readonly type: "postpone"; readonly child: ChildShard; readonly missingParent: string };
 
 /**
  * Leases for the children of a shard that has come to its end (kcl-compat §4.4).
@@ -55,13 +73,15 @@ export function childLeases(
   for (const child of missing) {
     const without = child.parentShardIds.filter((parent) => !hasLease(parent));
     if (child.parentShardIds.length === 2 && without.length === 1) {
-      return { type: "postpone", missingParent: without[0]! };
+      return { type: "postpone", child, missingParent: without[0]! };
     }
   }
-  return {
-    type: "create",
-    leases: missing.map((child) => newLease(child, "TRIM_HORIZON", stream, undefined)),
-  };
+  return { type: "create", leases: missing.map((child) => childLease(child, stream)) };
+}
+
+/** The lease of a shard whose parents were read. */
+export function childLease(child: ChildShard, stream: StreamIdentity): Lease {
+  return newLease(child, "TRIM_HORIZON", stream, undefined);
 }
 
 /**
@@ -69,14 +89,7 @@ export function childLeases(
  * middle of a reshard: list again (the KCL: three times, one second apart).
  */
 export function hashRangeHole(shards: readonly HashKeyRange[]): string | undefined {
-  const ranges = shards.map((shard) => [BigInt(shard.startingHashKey), BigInt(shard.endingHashKey)] as const)
-    .sort((a, b) => a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0);
-  let next = BigInt(FULL_HASH_RANGE.startingHashKey);
-  for (const [start, end] of ranges) {
-    if (start > next) break;
-    if (end >= next) next = end + 1n;
-  }
-  return next > BigInt(FULL_HASH_RANGE.endingHashKey) ? undefined : next.toString();
+  return uncoveredRanges(shards)[0]?.startingHashKey;
 }
 
 function newLease(

@@ -4,7 +4,7 @@
 import { ConnectorError } from "../core/errors.ts";
 import { isCheckpoint } from "../core/position.ts";
 import { GENERATION_ATTRIBUTES, generationItem, readGeneration } from "./generation-row.ts";
-import type { Lease, LeaseChange } from "./store.ts";
+import type { Lease, LeaseChange, LeaseMeta } from "./store.ts";
 
 /** One attribute in DynamoDB's JSON form; other types may stand in a row but are not ours. */
 export type Attribute =
@@ -124,6 +124,16 @@ export function toItemChange(change: LeaseChange, expectedCounter: number): Item
     sets["childShardIds"] = set(change.childShardIds);
   }
   return { set: sets, remove, increment };
+}
+
+/** What of a meta update can be stored (an empty set cannot), or `undefined` for nothing. */
+export function toMetaChange(meta: LeaseMeta): ItemChange | undefined {
+  const sets: Record<string, Attribute> = {};
+  const { childShardIds, startingHashKey, endingHashKey } = meta;
+  if (childShardIds !== undefined && childShardIds.length > 0) sets["childShardIds"] = set(childShardIds);
+  if (startingHashKey !== undefined) sets["startingHashKey"] = string(startingHashKey);
+  if (endingHashKey !== undefined) sets["endingHashKey"] = string(endingHashKey);
+  return Object.keys(sets).length === 0 ? undefined : { set: sets, remove: [], increment: [] };
 }
 
 /** The row after a change; the given one stays as it is. */

@@ -39,8 +39,18 @@ export interface LeaseChange {
   readonly streamArn?: string;
   readonly streamCreatedAt?: number;
   readonly checkpointOwner?: null;
+  /**
+   * No attribute but a condition: the row names this worker as `checkpointOwner`, because a KCL 3.x fleet has asked it
+   * to hand over. Without it (and unless `checkpointOwner` is removed) no row is written that names one.
+   */
+  readonly whileCheckpointOwner?: string;
   /** All of its attributes at once. */
   readonly generation?: PulsarGeneration | null;
+}
+
+/** What may be learnt about a shard later than its row was made. */
+export interface LeaseMeta extends Partial<HashKeyRange> {
+  readonly childShardIds?: readonly string[] | undefined;
 }
 
 /** What a conditional write found. */
@@ -85,14 +95,14 @@ export interface LeaseStore {
   /** Writes a new row unless there is one; false = there was one. */
   create(lease: Lease): Promise<boolean>;
   /**
-   * Conditional on `leaseCounter` = `expectedCounter` and, unless the change removes it, on no `checkpointOwner`;
+   * Conditional on `leaseCounter` = `expectedCounter` and, unless the change says otherwise, on no `checkpointOwner`;
    * the counter becomes expectedCounter + 1.
    */
   update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult>;
   /** Deletes a row unconditionally. */
   delete(leaseKey: string): Promise<void>;
-  /** Child ids of a finished shard: existing row, counter untouched. A row that is gone stays so. */
-  setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void>;
+  /** Sets attributes of an existing row, counter untouched: its holder need not know. A row that is gone stays so. */
+  setMeta(leaseKey: string, meta: LeaseMeta): Promise<void>;
   /** State of a table in the same account, which need not be this store's own. */
   tableState(tableName: string): Promise<"missing" | "empty" | "used">;
   /** Looks in `<table>-CoordinatorState`, then in the lease table itself. */

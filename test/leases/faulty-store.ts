@@ -7,6 +7,7 @@ import type {
   ClientVersion,
   Lease,
   LeaseChange,
+  LeaseMeta,
   LeaseScan,
   LeaseStore,
   ScanOptions,
@@ -68,11 +69,8 @@ export class FaultyStore implements LeaseStore {
   delete(leaseKey: string): Promise<void> {
     return this.#call({ operation: "DeleteItem", leaseKey }, () => this.#inner.delete(leaseKey));
   }
-  setChildShardIds(leaseKey: string, childShardIds: readonly string[]): Promise<void> {
-    return this.#call(
-      { operation: "SetChildren", leaseKey },
-      () => this.#inner.setChildShardIds(leaseKey, childShardIds),
-    );
+  setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {
+    return this.#call({ operation: "SetMeta", leaseKey }, () => this.#inner.setMeta(leaseKey, meta));
   }
   tableState(tableName: string): Promise<"missing" | "empty" | "used"> {
     return this.#call({ operation: "DescribeTable" }, () => this.#inner.tableState(tableName));

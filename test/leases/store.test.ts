@@ -169,7 +169,7 @@ for (const kind of STORE_KINDS) {
       done(await store.update(SHARD, 6, {}));
       done(await store.update(SHARD, 7, { checkpoint: sentinel("SHARD_END"), startedAt: null }));
       done(await store.update(SHARD, 8, { leaseOwner: null }));
-      await store.setChildShardIds(SHARD, ["c"]);
+      await store.setMeta(SHARD, { childShardIds: ["c"] });
       const item = await table.item(SHARD);
       for (const [name, value] of Object.entries(unknown)) assert.deepEqual(item?.[name], value, name);
       assert.equal(item?.["leaseCounter"]?.N, "9");
@@ -234,9 +234,9 @@ for (const kind of STORE_KINDS) {
     const table = await kind.table(t);
     const store = await table.store();
     await table.putItem(JAVA_ROWS[0]!);
-    await store.setChildShardIds(SHARD, ["c2", "c1"]);
-    await store.setChildShardIds(SHARD, []);
-    await store.setChildShardIds("gone", ["c1"]);
+    await store.setMeta(SHARD, { childShardIds: ["c2", "c1"] });
+    await store.setMeta(SHARD, { childShardIds: [] });
+    await store.setMeta("gone", { childShardIds: ["c1"] });
     assert.equal(await store.get("gone"), undefined);
     const lease = await store.get(SHARD);
     assert.equal(lease?.leaseCounter, 5);
@@ -245,6 +245,26 @@ for (const kind of STORE_KINDS) {
     await store.delete(SHARD);
     assert.equal(await store.get(SHARD), undefined);
   });
+
+  test(
+    promises("a hash range is filled in without touching counter or owner, and never makes a row"),
+    async (t) => {
+      const table = await kind.table(t);
+      const store = await table.store();
+      const { startingHashKey: _start, endingHashKey: _end, ...old } = JAVA_ROWS[0]!;
+      await table.putItem(old);
+      assert.equal((await store.get(SHARD))?.startingHashKey, undefined);
+      await store.setMeta(SHARD, { startingHashKey: "0", endingHashKey: "99" });
+      await store.setMeta(SHARD, {});
+      await store.setMeta("gone", { startingHashKey: "0", endingHashKey: "99" });
+      assert.equal(await store.get("gone"), undefined);
+      assert.deepEqual(await table.item(SHARD), {
+        ...old,
+        startingHashKey: { S: "0" },
+        endingHashKey: { S: "99" },
+      });
+    },
+  );
 
   test(promises("of eight workers that take one row at once exactly one wins"), async (t) => {
     const table = await kind.table(t);
