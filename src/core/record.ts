@@ -47,6 +47,11 @@ export interface RecordPage {
   readonly bytes: number;
   /** How far this read is behind the shard's tip, milliseconds. */
   readonly millisBehindLatest: number;
+  /**
+   * A time (Kinesis' clock, epoch milliseconds) at or before which the page was made, where that may be long before
+   * it came; absent: it was made after it was asked for.
+   */
+  readonly asOf?: number | undefined;
   /** Set on the last page of a closed shard: nothing comes after this page. Empty = children unknown. */
   readonly shardEnd?: { readonly childShards: readonly ChildShard[] } | undefined;
 }

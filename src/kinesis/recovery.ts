@@ -4,7 +4,7 @@
 
 import { type Backoff, backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { RecordPage } from "../core/record.ts";
 import type { ChildShard } from "../core/shard.ts";

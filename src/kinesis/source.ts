@@ -27,6 +27,11 @@ export interface ReadShardOptions {
    * a LATEST start that breaks goes on AT_TIMESTAMP of its lease's `startedAt`. @default start
    */
   readonly restart?: StartPosition | undefined;
+  /**
+   * A bounded run wants to hear that the shard was read to its tip at or after this time (Kinesis' clock, epoch
+   * milliseconds); see `asOf` of a page.
+   */
+  readonly until?: number | undefined;
   /** Aborted when the lease is lost or the connector stops; pending reads then end with `undefined`. */
   readonly signal: AbortSignal;
   /** Runs once, when the first iterator or subscription exists. */

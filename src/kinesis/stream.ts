@@ -6,12 +6,24 @@ import { ConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Shard } from "../core/shard.ts";
 import type { Telemetry } from "../core/telemetry.ts";
-import { type KinesisApi, openKinesisApi, type ShardFilter, type StreamSummary } from "./client.ts";
+import { type FanOutApi, openKinesisApi, type ShardFilter, type StreamSummary } from "./client.ts";
 import type { PacingOptions } from "./pacing.ts";
+import { openConsumer } from "./consumer.ts";
+import { createFanOutSource } from "./fan-out.ts";
 import { createPollingSource } from "./polling.ts";
 import { listShards } from "./shards.ts";
 import type { OnThrottle, RecordSource } from "./source.ts";
 import { whileThrottled } from "./throttle.ts";
+
+/** Reading by enhanced fan-out. */
+export interface FanOutSettings {
+  /** Found by this name, or registered. */
+  readonly consumerName: string;
+  /** One that exists, in its place. */
+  readonly consumerArn?: string | undefined;
+  /** Of the SDK's client, with a request handler whose answers may last for minutes. */
+  readonly clientConfig: KinesisClientConfig;
+}
 
 /** Options of {@link createKinesisStream}. */
 export interface KinesisStreamOptions extends PacingOptions {
@@ -20,6 +32,8 @@ export interface KinesisStreamOptions extends PacingOptions {
   readonly streamName: string;
   /** When the stream was given as ARN. */
   readonly streamArn?: string | undefined;
+  /** Absent: the stream is polled. */
+  readonly fanOut?: FanOutSettings | undefined;
   /** After a throttle, milliseconds; doubles up to ten times of it. */
   readonly backoffTimeMs: number;
   readonly onThrottle?: OnThrottle | undefined;
@@ -36,20 +50,21 @@ export type ListedFrom =
   | { readonly type: "AT_TIMESTAMP"; readonly timestamp: number };
 
 /** Opens a stream; nothing is asked of Kinesis yet. */
-export async function createKinesisStream(options: KinesisStreamOptions): Promise<PolledStream> {
-  return new PolledStream(options, await openKinesisApi(options));
+export async function createKinesisStream(options: KinesisStreamOptions): Promise<DataStream> {
+  const subscriptionConfig = options.fanOut?.clientConfig;
+  return new DataStream(options, await openKinesisApi({ ...options, subscriptionConfig }));
 }
 
 const CREATING_POLL_MS = 1000;
 
-/** A stream that is read by polling. */
-export class PolledStream {
+/** A stream that can be read. */
+export class DataStream {
   readonly #options: KinesisStreamOptions;
-  readonly #api: KinesisApi;
-  #createdAt: number | undefined;
+  readonly #api: FanOutApi;
+  #described: StreamSummary | undefined;
 
   /** Use {@link createKinesisStream}. */
-  constructor(options: KinesisStreamOptions, api: KinesisApi) {
+  constructor(options: KinesisStreamOptions, api: FanOutApi) {
     this.#options = options;
     this.#api = api;
   }
@@ -70,8 +85,7 @@ export class PolledStream {
         });
       }
       if (summary.status !== "CREATING") {
-        this.#createdAt = summary.streamCreatedAt;
-        return summary;
+        return this.#described = summary;
       }
       if (polls === 0) log.info(`stream "${streamName}" is being created; waiting for it`);
       await clock.sleep(CREATING_POLL_MS, signal);
@@ -91,9 +105,18 @@ export class PolledStream {
     return this.#api.now();
   }
 
-  /** To be called after {@link describe}: readers compare the stream's creation time. */
-  openSource(): RecordSource {
-    return createPollingSource({ ...this.#options, api: this.#api, streamCreatedAt: this.#createdAt });
+  /**
+   * What reads it: polling, or fan-out once its consumer is active. Readers compare the stream's creation time.
+   * @throws ConnectorError as {@link describe}, which is called where it was not yet; as {@link openConsumer}
+   */
+  async openSource(signal: AbortSignal): Promise<RecordSource> {
+    const { streamArn, streamCreatedAt } = this.#described ?? await this.describe(signal);
+    const { fanOut } = this.#options;
+    const options = { ...this.#options, api: this.#api, streamArn, streamCreatedAt };
+    if (fanOut === undefined) return createPollingSource(options);
+    const { consumerName, consumerArn } = fanOut;
+    const consumer = await openConsumer({ ...options, consumerName, consumerArn }, signal);
+    return createFanOutSource({ ...options, consumer });
   }
 
   /** Ends the connections. */
@@ -103,7 +126,8 @@ export class PolledStream {
   }
 }
 
-function filterOf(position: ListedFrom | undefined): ShardFilter | undefined {
+/** ListShards' filter of a position. */
+export function filterOf(position: ListedFrom | undefined): ShardFilter | undefined {
   if (position === undefined) return undefined;
   if (position.type === "AT_TIMESTAMP") return position;
   return { type: position.type === "LATEST" ? "AT_LATEST" : "AT_TRIM_HORIZON" };

@@ -73,7 +73,7 @@ export async function openParts(
   if (until !== undefined) {
     await withPatience(() => refuseLiveOwners({ store, ...scope, observeMs: failoverTimeMs }), scope);
   }
-  const source = opened.source = kinesis.openSource();
+  const source = opened.source = await withPatience(async () => await kinesis.openSource(signal), scope);
   const coordinator = opened.coordinator = new LeaseCoordinator({
     workerId,
     failoverTimeMs,

@@ -38,8 +38,8 @@ export interface KinesisStream {
   listShards(position: InitialPosition | undefined, signal: AbortSignal): Promise<Shard[]>;
   /** Kinesis' clock, epoch milliseconds, rounded down to the second. */
   now(): number;
-  /** To be called after describe(). */
-  openSource(): RecordSource;
+  /** To be called after describe(). @throws ConnectorError as describe() */
+  openSource(signal: AbortSignal): RecordSource | Promise<RecordSource>;
   close(): Promise<void>;
 }
 

@@ -62,10 +62,15 @@ export class ReadBudget {
     return this.#waiting;
   }
 
-  /** Waits until a page of this shard may be read; undefined when the signal aborted first. */
-  admit(sizes: PageSizes, signal: AbortSignal): Promise<ReadGrant | undefined> {
+  /**
+   * Waits until a page of this shard may be read; undefined when the signal aborted first.
+   * @param known bytes that the page holds at most, where the reader knows that already
+   */
+  admit(sizes: PageSizes, signal: AbortSignal, known?: number): Promise<ReadGrant | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
-    const { bytes, maxRecords } = reservation(sizes);
+    const { bytes, maxRecords } = known === undefined
+      ? reservation(sizes)
+      : { bytes: known, maxRecords: LARGEST_PAGE_RECORDS };
     if (this.#waiters.length === 0 && this.#fits(bytes)) {
       return Promise.resolve(this.#grant(bytes, maxRecords));
     }

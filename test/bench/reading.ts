@@ -69,7 +69,7 @@ async function ourReader(url: string, limit: number): Promise<Result> {
   });
   const { signal } = new AbortController();
   await stream.describe(signal);
-  const source = stream.openSource();
+  const source = await stream.openSource(signal);
   const grant: ReadGrant = { maxRecords: limit, release() {}, settle() {} };
   const admitted = Promise.resolve(grant);
   let records = 0, bytes = 0, calls = 0;

@@ -7,7 +7,7 @@ import type { ThrottleEvent } from "../../src/kinesis/source.ts";
 import {
   createKinesisStream,
   type KinesisStreamOptions,
-  type PolledStream,
+  type DataStream,
 } from "../../src/kinesis/stream.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { RecordingLogger } from "../fakes.ts";
@@ -21,7 +21,7 @@ async function openStream(
   url: string,
   streamName: string,
   options: Partial<KinesisStreamOptions> = {},
-): Promise<PolledStream> {
+): Promise<DataStream> {
   const stream = await createKinesisStream({
     clientConfig: kinesisClientConfig(url),
     streamName,
@@ -51,7 +51,7 @@ test("kinesis stream: is described by name or ARN, and its clock is the server's
   assert.deepEqual(await byArn.describe(signal), described);
   await byArn.listShards(undefined, signal);
   kinesis.putRecord(streamName, { data: "x", partitionKey: "k", shardId: "shardId-000000000000" });
-  const reader = byArn.openSource().open(readFrom("shardId-000000000000", { type: "TRIM_HORIZON" }));
+  const reader = (await byArn.openSource(signal)).open(readFrom("shardId-000000000000", { type: "TRIM_HORIZON" }));
   await readUntil(reader, (all) => all.length === 1);
   for (const { operation, input } of kinesis.requests) {
     assert.equal(input.StreamARN, described.streamArn, operation);
@@ -102,7 +102,7 @@ test("kinesis stream: lists the shards of a position, with parents and the ends 
   await new Promise((resolve) => setTimeout(resolve, 20));
   kinesis.splitShard(streamName, shardIds[0]!);
   const stream = await openStream(t, kinesis.url, streamName);
-  const ids = async (position: Parameters<PolledStream["listShards"]>[0]) =>
+  const ids = async (position: Parameters<DataStream["listShards"]>[0]) =>
     (await stream.listShards(position, signal)).map((shard) => Number(shard.shardId.slice(-3)));
   assert.deepEqual(await ids(undefined), [0, 1, 2, 3]);
   assert.deepEqual(await ids({ type: "LATEST" }), [1, 2, 3]);

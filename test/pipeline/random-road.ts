@@ -238,7 +238,9 @@ class Life {
           log,
         });
         const openSource = stream.openSource.bind(stream);
-        return Object.assign(stream, { openSource: () => inSmallPages(openSource(), settings.pageSize) });
+        return Object.assign(stream, {
+          openSource: async (signal: AbortSignal) => inSmallPages(await openSource(signal), settings.pageSize),
+        });
       },
       openLeaseStore: () => Promise.resolve(this.#store()),
       openSink: async (events) =>

@@ -1,0 +1,262 @@
+// Reads shards by enhanced fan-out: SubscribeToShard, renewed without a gap. Invariants, as for polling.ts: after a
+// record was received reading goes on AFTER it, before that from where it began; numbers of continuation stay in
+// memory; nothing is subscribed once the lease is lost (it would cut off the new owner).
+
+import { type Backoff, backoffDelay } from "../core/backoff.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
+import { compareSequenceNumbers } from "../core/position.ts";
+import type { RecordPage } from "../core/record.ts";
+import { measured } from "../core/telemetry.ts";
+import type { FanOutApi, IteratorPosition } from "./client.ts";
+import type { FanOutConsumer } from "./consumer.ts";
+import type { ShardEvent } from "./decode.ts";
+import { isException } from "./errors.ts";
+import { assertSameStream } from "./missing-shard.ts";
+import { OutageLog } from "./outage-log.ts";
+import { type ReadingOptions, Recovery } from "./recovery.ts";
+import type { Admit, GrantedPage, ReadShardOptions, RecordSource, ShardReader } from "./source.ts";
+import { Subscription } from "./subscription.ts";
+
+/** Options of {@link createFanOutSource}. */
+export interface FanOutOptions extends ReadingOptions {
+  readonly api: FanOutApi;
+  readonly consumer: FanOutConsumer;
+}
+
+/**
+ * The service refuses a second subscription of a shard within 5 s of the first one (ResourceInUseException); later it
+ * cuts the first one off.
+ */
+const RESUBSCRIBE_MS = 5_000;
+const IN_USE_BACKOFF: Backoff = { firstMs: 6_000, maxMs: 12_000, jitter: 0.15 };
+/** Who finds a shard held so often in a row is not merely late. */
+const QUIET_IN_USE = 2;
+
+/** Reads by enhanced fan-out. `close()` ends all subscriptions and leaves the api open. */
+export function createFanOutSource(options: FanOutOptions): RecordSource {
+  const outage = new OutageLog(options.clock, options.log);
+  const closed = new AbortController();
+  return {
+    open: (shard) => {
+      const signal = AbortSignal.any([shard.signal, closed.signal]);
+      return new FanOutReader(
+        options,
+        { ...shard, signal },
+        outage,
+        () => options.consumer.check(closed.signal),
+      );
+    },
+    close: () => {
+      closed.abort();
+      return Promise.resolve();
+    },
+  };
+}
+
+class FanOutReader implements ShardReader {
+  readonly #options: FanOutOptions;
+  readonly #shard: ReadShardOptions;
+  readonly #recovery: Recovery;
+  #subscription: Subscription | undefined;
+  /** Of the last subscription that stood: when it was made (monotonic), and Kinesis' time before it. */
+  #subscribedAt = -Infinity;
+  #asOf = -Infinity;
+  /** Whether the last subscription has given an event. */
+  #heard = false;
+  #connected = false;
+  #lastRecord: string | undefined;
+  /** What an event told to go on after, once it is past the start: never below a record that was received. */
+  #continuation: string | undefined;
+  /** In a row, back to 0 after an event. */
+  #inUse = 0;
+
+  constructor(
+    options: FanOutOptions,
+    shard: ReadShardOptions,
+    outage: OutageLog,
+    checkConsumer: () => Promise<void>,
+  ) {
+    this.#options = options;
+    this.#shard = shard;
+    this.#recovery = new Recovery(options, shard, {
+      hasReceived: () => this.#goOnAfter !== undefined,
+      disconnect: () => this.#disconnect(),
+      throttled: () => 0,
+      foundListed: checkConsumer,
+    }, outage);
+  }
+
+  async next(admit: Admit): Promise<GrantedPage | undefined> {
+    const { clock } = this.#options;
+    const { signal } = this.#shard;
+    for (let recoveryMs = 0;;) {
+      if (recoveryMs > 0) await clock.sleep(recoveryMs, signal);
+      if (signal.aborted) return this.#recovery.stopped();
+      try {
+        const page = this.#recovery.isExpired
+          ? await this.#endOfExpired(admit)
+          : await this.#nextEvent(admit);
+        if (signal.aborted) {
+          page?.grant.release();
+          return this.#recovery.stopped();
+        }
+        if (page !== undefined) return page;
+        recoveryMs = this.#untilRenewal();
+      } catch (error) {
+        this.#disconnect();
+        if (signal.aborted) return this.#recovery.stopped();
+        recoveryMs = Math.max(await this.#recover(error), this.#untilRenewal());
+      }
+    }
+  }
+
+  /** undefined = the subscription has ended, as it does every five minutes. */
+  async #nextEvent(admit: Admit): Promise<GrantedPage | undefined> {
+    if (this.#subscription === undefined || this.#isTooOld()) await this.#subscribe();
+    const granted = await this.#subscription!.next(admit);
+    if (granted === undefined) {
+      this.#disconnect();
+      if (!this.#heard && !this.#shard.signal.aborted) {
+        throw endedAtOnce(this.#options.streamName, this.#shard.shardId);
+      }
+      return undefined;
+    }
+    const { event, grant } = granted;
+    try {
+      const page = await this.#pageOf(event);
+      if (page !== undefined) return { page, grant };
+    } catch (error) {
+      grant.release();
+      throw error;
+    }
+    grant.release();
+    return undefined;
+  }
+
+  /** undefined = aborted. */
+  async #pageOf(event: ShardEvent): Promise<RecordPage | undefined> {
+    const { records, bytes, millisBehindLatest, continuationSequenceNumber } = event;
+    this.#heard = true;
+    this.#inUse = 0;
+    this.#recovery.succeeded();
+    const page = { records, bytes, millisBehindLatest, asOf: this.#asOf };
+    if (continuationSequenceNumber !== undefined) {
+      this.#received(records.at(-1)?.sequenceNumber, continuationSequenceNumber);
+      return page;
+    }
+    this.#disconnect();
+    const childShards = event.childShards.length > 0
+      ? event.childShards
+      : await this.#recovery.listedChildren();
+    return childShards && { ...page, shardEnd: { childShards } };
+  }
+
+  /**
+   * Notes how far a page came. A subscription AT a checkpoint may give events before the one with its record: until
+   * then only a greater number is past it, else the rest of a half-done aggregate would be left out.
+   */
+  #received(record: string | undefined, continuation: string): void {
+    this.#lastRecord = record ?? this.#lastRecord;
+    const { start } = this.#shard;
+    const past = this.#lastRecord ?? (start.type === "AT_SEQUENCE_NUMBER" ? start.sequenceNumber : undefined);
+    const isPast = past === undefined || compareSequenceNumbers(continuation, past) > 0;
+    this.#continuation = isPast ? continuation : undefined;
+  }
+
+  get #goOnAfter(): string | undefined {
+    return this.#continuation ?? this.#lastRecord;
+  }
+
+  async #subscribe(): Promise<void> {
+    const { api, clock, consumer } = this.#options;
+    const { shardId, signal, onConnected } = this.#shard;
+    this.#disconnect();
+    const position = this.#position();
+    const asOf = api.now();
+    const step = { operation: "ProcessTask", step: "SubscribeToShard", shardId } as const;
+    const stream = await measured(
+      this.#options,
+      step,
+      () => api.subscribeToShard(consumer.arn, shardId, position, signal),
+    );
+    this.#subscription = new Subscription(stream, { clock, signal });
+    this.#subscribedAt = clock.monotonic();
+    this.#asOf = asOf;
+    this.#heard = false;
+    // TRIM_HORIZON, LATEST and times are valid in any stream, also in one that was made anew meanwhile.
+    if (this.#connected && !("sequenceNumber" in position)) {
+      await assertSameStream(this.#options, shardId, signal);
+    }
+    if (this.#connected || signal.aborted) return;
+    this.#connected = true;
+    onConnected?.();
+  }
+
+  #position(): IteratorPosition {
+    const { start, restart } = this.#shard;
+    const sequenceNumber = this.#goOnAfter;
+    if (sequenceNumber !== undefined) return { type: "AFTER_SEQUENCE_NUMBER", sequenceNumber };
+    return this.#connected ? restart ?? start : start;
+  }
+
+  /** An event may have been made long before it came: only a subscription made after `until` tells what was there then. */
+  #isTooOld(): boolean {
+    const { until } = this.#shard;
+    return until !== undefined && this.#asOf < until && this.#options.api.now() >= until &&
+      this.#untilRenewal() === 0;
+  }
+
+  /** How long the next subscription has to wait, milliseconds. */
+  #untilRenewal(): number {
+    return Math.max(0, this.#subscribedAt + RESUBSCRIBE_MS - this.#options.clock.monotonic());
+  }
+
+  /** The delay after which a failure is tried again, milliseconds; those of every day are not told of at once. */
+  async #recover(thrown: unknown): Promise<number> {
+    const { clock, log } = this.#options;
+    const { shardId } = this.#shard;
+    const error = toConnectorError(thrown);
+    if (isException(error, "ResourceInUseException") && ++this.#inUse <= QUIET_IN_USE) {
+      const delayMs = backoffDelay(IN_USE_BACKOFF, this.#inUse, clock.random());
+      log.debug(`${error.message}; trying again`, { shardId, delayMs });
+      return delayMs;
+    }
+    if (error.code === "AWS_UNAVAILABLE" && this.#heard) {
+      this.#heard = false;
+      log.debug(`${error.message}; subscribing again`, { shardId });
+      return 0;
+    }
+    if (error.code === "AWS_REFUSED" && this.#continuation !== undefined) {
+      this.#continuation = undefined;
+      log.warn(`${error.message}; going on from the last record instead`, { shardId });
+      return 0;
+    }
+    const delayMs = await this.#recovery.delayAfter(error);
+    return this.#inUse > 0 ? Math.max(delayMs, RESUBSCRIBE_MS) : delayMs;
+  }
+
+  async #endOfExpired(admit: Admit): Promise<GrantedPage | undefined> {
+    const grant = await admit(this.#shard.signal, 0);
+    if (grant === undefined) return undefined;
+    const page = await this.#recovery.endOfExpired();
+    if (page !== undefined) return { page, grant };
+    grant.release();
+    return undefined;
+  }
+
+  #disconnect(): void {
+    this.#subscription?.close();
+    this.#subscription = undefined;
+  }
+}
+
+function endedAtOnce(stream: string, shardId: string): ConnectorError {
+  return new ConnectorError(
+    `Kinesis ended a subscription to shard ${shardId} of stream "${stream}" without an event`,
+    {
+      code: "AWS_UNAVAILABLE",
+      retryable: true,
+      where: { stream, shardId, operation: "SubscribeToShard" },
+    },
+  );
+}
