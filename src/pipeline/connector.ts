@@ -11,7 +11,9 @@ import type { LeaseStore } from "../leases/store.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
 import { createDeadLetters, type DeadLetters } from "./dead-letter.ts";
 import { type ConnectorEvents, Emitter } from "./events.ts";
+import type { ConnectorHealth } from "./health.ts";
 import { type Opened, openParts } from "./opening.ts";
+import { Overview } from "./overview.ts";
 import type { ConnectorOptions, ConnectorParts, ConsumerParts } from "./parts.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
@@ -44,6 +46,7 @@ export class Connector {
   readonly #events = new Emitter();
   readonly #budget: ReadBudget;
   readonly #totals: Totals;
+  readonly #overview: Overview;
   readonly #deadLetters: DeadLetters | undefined;
   /** Aborted when stopping begins: no new work. */
   readonly #stopping = new AbortController();
@@ -68,6 +71,14 @@ export class Connector {
     this.#budget = new ReadBudget({
       maxBytes: options.maxBufferedBytes,
       maxWaitingRecords: options.receiveQueueSize,
+    });
+    this.#overview = new Overview({
+      parts,
+      options,
+      totals: this.#totals,
+      budget: this.#budget,
+      opened: this.#opened,
+      consumers: () => Array.from(this.#running.values(), ({ consumer }) => consumer),
     });
     this.finished = new Promise((resolve) => this.#resolveFinished = resolve);
     // Every shard listens to them; Node takes more than ten listeners for a leak.
@@ -110,51 +121,58 @@ export class Connector {
   }
 
   status(): ConnectorStatus {
-    const shards = Array.from(this.#running.values(), ({ consumer }) => consumer.status());
-    const lags = shards.flatMap(({ millisBehindLatest }) => millisBehindLatest ?? []);
-    const { records, bytes, dropped, deadLettered, duplicates, checkpoints, allThrottles } = this.#totals;
-    return {
-      state: this.#state,
-      streamName: this.#options.streamName,
-      shards,
-      records: records.value,
-      bytes: bytes.value,
-      dropped: dropped.value,
-      deadLettered: deadLettered.value,
-      duplicates: duplicates.value,
-      checkpoints: checkpoints.value,
-      throttles: allThrottles,
-      bufferedBytes: this.#budget.bytes,
-      pendingMessages: this.#opened.sink?.pending ?? 0,
-      millisBehindLatest: lags.length === 0 ? undefined : Math.max(...lags),
-    };
+    return this.#overview.status(this.#state);
   }
 
-  /** Counters and gauges, those of hooks included. */
+  /** Whether it is alive and able to work, and if not, why: what `/livez` and `/readyz` answer. */
+  health(): ConnectorHealth {
+    return this.#overview.healthAt(this.#state);
+  }
+
+  /** Counters and gauges, those of hooks included; names without the prefix that they have at `/metrics`. */
   metrics(): MetricSnapshot[] {
-    return this.#parts.metrics.snapshot();
+    return this.#overview.metrics(this.#state);
+  }
+
+  /** Where it answers over HTTP, e.g. `http://127.0.0.1:9464`; undefined where it does not. */
+  get httpUrl(): string | undefined {
+    return this.#opened.http?.url;
   }
 
   async #open(): Promise<void> {
     const { clock, log } = this.#parts;
     const { streamName, topic, until } = this.#options;
     const { signal } = this.#stopping;
-    const { coordinator, store } = await openParts(this.#opened, {
+    this.#loop(() => this.#overview.health.beat(this.#stopNow.signal));
+    const { coordinator, store, kinesis, http } = await openParts(this.#opened, {
       parts: this.#parts,
       options: this.#options,
       scope: { clock, log, signal, onThrottle: this.#onThrottle },
       events: {
         onAcquired: (held) => this.#consume(held),
-        onLost: (held) => void this.#past.delete(held.shardId),
+        onLost: (held) => {
+          this.#past.delete(held.shardId);
+          this.#overview.health.forget(held.shardId);
+        },
         onFault: (error) => this.#fail(error),
-        sink: sinkEvents(log, this.#totals, (error) => this.#fail(error)),
+        sink: sinkEvents(log, this.#totals, this.#overview.health, (error) => this.#fail(error)),
+      },
+      telemetry: this.#overview.telemetry,
+      observed: {
+        streamName,
+        metrics: () => this.metrics(),
+        status: () => this.status(),
+        health: () => this.health(),
       },
       stopNow: this.#stopNow.signal,
     });
     this.#state = "running";
     const end = until === undefined ? "" : ` until ${new Date(until).toISOString()}`;
     log.info(`copying stream ${streamName} to ${topic}${end}`, { table: store.tableName });
+    if (http !== undefined) log.info(`metrics, health and status are at ${http.url}`);
     coordinator.start();
+    this.#loop(() => this.#overview.stalls.run(signal));
+    this.#loop(() => this.#overview.retention.watch(kinesis, { clock, log, signal }));
     this.#loop(() =>
       reportStatus(() => this.status(), { clock, signal }, (now, line) => {
         log.info(line);
@@ -204,6 +222,8 @@ export class Connector {
       budget: this.#budget,
       source,
       kinesisNow: () => kinesis.now(),
+      retentionMs: () => this.#overview.retention.ms,
+      telemetry: this.#overview.telemetry,
       sink,
       hooks,
       once,
@@ -218,6 +238,7 @@ export class Connector {
 
   #ended(consumer: ShardConsumer, end: ConsumerEnd): void {
     const { shardId } = consumer;
+    this.#overview.health.forget(shardId);
     if (end === "until") {
       this.#past.add(shardId);
       this.#parts.log.info(`shard ${shardId} has reached the time of --until`);
@@ -269,6 +290,7 @@ export class Connector {
       this.#parts.log.error(`the stop failed: ${failure.message}`, errorFields(failure));
       return { reason: "error", error: error ?? failure, undrained: [...this.#running.keys()] };
     }).then((result) => {
+      this.#overview.failure = result.error;
       this.#state = "stopped";
       this.#resolveFinished(result);
       return result;
@@ -308,8 +330,8 @@ export class Connector {
       onStop: () => this.#opened.hooks?.stop({ reason }) ?? Promise.resolve(),
     });
     await Promise.all(this.#loops);
-    const { sink, source, kinesis, store } = this.#opened;
-    for (const part of [sink, source, kinesis, store]) {
+    const { sink, source, kinesis, store, publisher, http } = this.#opened;
+    for (const part of [sink, source, kinesis, store, publisher, http]) {
       await part?.close().catch((failure: unknown) =>
         log.warn(`closing failed: ${toConnectorError(failure).message}`)
       );

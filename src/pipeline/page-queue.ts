@@ -21,6 +21,10 @@ export class PageQueue<T> {
     this.#wake?.();
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** The next item; undefined when the queue is closed and empty. */
   async take(): Promise<T | undefined> {
     while (this.#items.length === 0 && !this.#closed) {

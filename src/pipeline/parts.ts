@@ -4,11 +4,14 @@ import type { Clock } from "../core/clock.ts";
 import type { ConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Shard } from "../core/shard.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import type { HookChain } from "../hooks/chain.ts";
 import type { OnThrottle, RecordSource } from "../kinesis/source.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
 import type { LeaseStore } from "../leases/store.ts";
-import type { MetricsRegistry } from "../metrics/registry.ts";
+import type { HttpEndpoint, Observed } from "../metrics/http.ts";
+import type { MetricsPublisher } from "../metrics/publisher.ts";
+import type { MetricSnapshot, MetricsRegistry } from "../metrics/registry.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
 import type { DeadLetters } from "./dead-letter.ts";
 import type { Emitter } from "./events.ts";
@@ -36,6 +39,8 @@ export interface KinesisStream {
   describe(signal: AbortSignal): Promise<StreamDescription>;
   /** Shards that hold something at or after a position; all that exist without one. */
   listShards(position: InitialPosition | undefined, signal: AbortSignal): Promise<Shard[]>;
+  /** How long the stream keeps records at present, milliseconds. One call; rejects with ConnectorError. */
+  retention?(signal: AbortSignal): Promise<number>;
   /** Kinesis' clock, epoch milliseconds, rounded down to the second. */
   now(): number;
   /** To be called after describe(). @throws ConnectorError as describe() */
@@ -48,13 +53,21 @@ export interface ConnectorParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: MetricsRegistry;
-  openKinesis(onThrottle: OnThrottle): Promise<KinesisStream>;
+  openKinesis(onThrottle: OnThrottle, telemetry: Telemetry): Promise<KinesisStream>;
   openLeaseStore(): Promise<LeaseStore>;
   openSink(events: SinkEvents): Promise<MessageSink>;
   /** @param signal aborted when the connector stops at once */
   openHooks(signal: AbortSignal): Promise<HookChain>;
   /** Under effectively-once: asked once, when the hooks are open. */
   readonly once?: (() => Promise<OnceSettings>) | undefined;
+  /** Answers who asks over HTTP; undefined = nobody is to be answered. @throws ConnectorError CONFIG_INVALID */
+  readonly openHttp?: ((observed: Observed) => Promise<HttpEndpoint>) | undefined;
+  /** Sends what is reported elsewhere; undefined = nowhere. */
+  readonly openPublisher?:
+    | ((workerId: string, onThrottle: OnThrottle) => Promise<MetricsPublisher>)
+    | undefined;
+  /** Of this process, for `/metrics`. */
+  readonly processMetrics?: (() => readonly MetricSnapshot[]) | undefined;
   /** An id that no process has had before. @default `host:pid:random` */
   readonly newWorkerId?: (() => string) | undefined;
 }
@@ -76,6 +89,8 @@ export interface ConnectorOptions {
   readonly receiveQueueSize: number;
   readonly maxBufferedBytes: number;
   readonly shutdownTimeoutMs: number;
+  /** After so long without progress a shard's reader is opened anew, milliseconds. @default 300000 */
+  readonly stallTimeoutMs?: number | undefined;
   /** Ends by itself when every shard is past this time, epoch milliseconds. */
   readonly until?: number | undefined;
 }
@@ -93,6 +108,9 @@ export interface ConsumerParts {
   readonly budget: ReadBudget;
   readonly source: RecordSource;
   readonly kinesisNow: () => number;
+  /** How long the stream keeps records, milliseconds; undefined until known. */
+  readonly retentionMs: () => number | undefined;
+  readonly telemetry: Telemetry;
   readonly sink: MessageSink;
   readonly hooks: HookChain;
   /** Set under effectively-once. */

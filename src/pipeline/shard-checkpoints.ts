@@ -21,6 +21,7 @@ export class ShardCheckpoints {
   #telling: Promise<void> = Promise.resolve();
   #stored: Position | undefined;
   #untold = { records: 0, bytes: 0 };
+  #upToDateAt: number;
 
   constructor(
     lease: HeldLease,
@@ -32,11 +33,20 @@ export class ShardCheckpoints {
     this.#delivery = delivery;
     this.#parts = parts;
     this.#generation = generation;
+    this.#upToDateAt = parts.clock.monotonic();
   }
 
   /** Everything that is finished is stored. */
   get isUpToDate(): boolean {
     return this.#delivery.finished === this.#stored;
+  }
+
+  /**
+   * When a checkpoint was last stored, or looked for and found up to date; before that when the lease was taken.
+   * Monotonic milliseconds.
+   */
+  get upToDateAt(): number {
+    return this.#upToDateAt;
   }
 
   /** Stores every `intervalMs` until the signal aborts. Rejects with what no repeating cures. */
@@ -57,6 +67,7 @@ export class ShardCheckpoints {
       const drained = reason === "stop" && generation?.isDrained === true;
       if (position === undefined || position === this.#stored) {
         await generation?.storeMarks(drained, signal);
+        this.#upToDateAt = this.#parts.clock.monotonic();
         return;
       }
       const update = generation?.atCheckpoint(position, this.#delivery.finishedFollowing!, drained);
@@ -110,6 +121,7 @@ export class ShardCheckpoints {
       return false;
     }
     totals.checkpoints.add();
+    this.#upToDateAt = this.#parts.clock.monotonic();
     this.#tell({ streamName, shardId, ...checkpoint, ...this.#untold, reason });
     this.#untold = { records: 0, bytes: 0 };
     return true;

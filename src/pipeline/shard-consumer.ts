@@ -6,8 +6,8 @@ import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Position } from "../core/position.ts";
 import type { RecordPage } from "../core/record.ts";
 import { type ChildShard, FULL_HASH_RANGE, type HashKeyRange } from "../core/shard.ts";
+import { measured } from "../core/telemetry.ts";
 import { untilAborted } from "../core/until-aborted.ts";
-import type { ShardReader } from "../kinesis/source.ts";
 import type { HeldLease } from "../leases/held-lease.ts";
 import { type PageRecords, pageRecords } from "./page-records.ts";
 import { PageQueue } from "./page-queue.ts";
@@ -15,9 +15,13 @@ import type { ConsumerParts } from "./parts.ts";
 import type { PageSizes } from "./read-budget.ts";
 import { ShardCheckpoints } from "./shard-checkpoints.ts";
 import { ShardDelivery } from "./shard-delivery.ts";
+import { type EndingShard, finishShard } from "./shard-end.ts";
 import { ShardGeneration } from "./shard-generation.ts";
+import { ShardReading } from "./shard-reading.ts";
+import type { ShardActivity, Waiting, WaitsFor } from "./stall.ts";
 import { startPosition } from "./start-position.ts";
 import type { ShardState, ShardStatus } from "./status.ts";
+import { UnreadAge } from "./unread-age.ts";
 
 /** How a consumer ended. */
 export type ConsumerEnd =
@@ -32,12 +36,11 @@ export type ConsumerEnd =
 
 interface QueuedPage {
   readonly page: RecordPage;
-  /** Kinesis' clock before the page was asked for. */
+  /** Kinesis' clock before the page was asked for, or made. */
   readonly askedAt: number;
+  /** Kinesis' clock when it had come. */
+  readonly receivedAt: number;
 }
-
-// A merge whose other parent has no lease yet is looked at again after this long.
-const POSTPONED_CHILDREN_MS = 2_000;
 
 /** The consumer of one held lease. Run it once. */
 export class ShardConsumer {
@@ -54,11 +57,16 @@ export class ShardConsumer {
   readonly #signal: AbortSignal;
   readonly #sizes: PageSizes = {};
   readonly #range: HashKeyRange;
+  readonly #age = new UnreadAge();
+  #reading: ShardReading | undefined;
+  /** Whom the publisher waits for. */
+  #waiting: Waiting | undefined;
   #state: ShardState = "waiting-for-parents";
   #millisBehindLatest: number | undefined;
   /** Records at or before it were finished by an earlier run. */
   #resumeAfter: Position | undefined;
   #records = 0;
+  #bytes = 0;
 
   constructor(lease: HeldLease, parts: ConsumerParts) {
     this.shardId = lease.shardId;
@@ -77,7 +85,12 @@ export class ShardConsumer {
 
   /** Works until the shard's end, a stop, or the loss of the lease. Rejects with what waiting does not cure. */
   async run(): Promise<ConsumerEnd> {
-    const ready = await this.#parts.leases.waitForParents(this.#lease);
+    const operation = "BlockOnParentShardTask";
+    const ready = await measured(
+      this.#parts,
+      { operation },
+      () => this.#parts.leases.waitForParents(this.#lease),
+    );
     const end = ready ? await this.#readAndPublish() : this.#interrupted();
     if (end === "shard-end" || end === "until") this.#state = "done";
     return end;
@@ -103,14 +116,40 @@ export class ShardConsumer {
   }
 
   status(): ShardStatus {
+    const { clock, kinesisNow, retentionMs } = this.#parts;
+    const unreadMs = this.#state === "done" ? undefined : this.#age.at(kinesisNow(), this.delivery.first);
+    const retention = retentionMs();
     return {
       shardId: this.shardId,
       state: this.#lease.lost.aborted ? "lost" : this.#state,
       millisBehindLatest: this.#millisBehindLatest,
+      millisUntilExpiry: unreadMs === undefined || retention === undefined ? undefined : retention - unreadMs,
       inFlight: this.delivery.size,
       checkpoint: this.#lease.lease.checkpoint.sequenceNumber,
+      checkpointAgeMs: clock.monotonic() - this.checkpoints.upToDateAt,
       records: this.#records,
+      bytes: this.#bytes,
     };
+  }
+
+  /** What {@link findStalls} wants to know; undefined while nothing is to be read or published. */
+  activity(): Omit<ShardActivity, "trouble"> | undefined {
+    if (!this.isReading) return undefined;
+    const isAllRead = this.#state === "ending" || this.#pages.isClosed;
+    return {
+      shardId: this.shardId,
+      readingSince: isAllRead ? undefined : this.#reading?.progressAt,
+      waitsForRoomSince: isAllRead ? undefined : this.#reading?.waitsForRoomSince,
+      publisher: this.#waiting,
+      first: this.delivery.first,
+      inFlight: this.delivery.size,
+    };
+  }
+
+  /** Opens another reader in the place of one that gives nothing; returns how often in a row that was done. */
+  reopenReader(): number {
+    this.#reading?.reopen();
+    return this.#reading?.reopened ?? 0;
   }
 
   async #readAndPublish(): Promise<ConsumerEnd> {
@@ -124,10 +163,15 @@ export class ShardConsumer {
     this.#resumeAfter = resumeAfter;
     let started: Promise<void> | undefined;
     let startFailure: { readonly error: unknown } | undefined;
-    const reader = this.#parts.source.open({
+    const { source, clock, budget } = this.#parts;
+    const reading = this.#reading = new ShardReading({
+      source,
+      clock,
+      admit: (signal, bytes) => budget.admit(this.#sizes, signal, bytes),
       shardId: this.shardId,
       start,
       restart,
+      until: this.#parts.until,
       signal: this.#signal,
       onConnected: () => {
         if (this.#state === "starting") this.#state = "processing";
@@ -138,11 +182,11 @@ export class ShardConsumer {
         });
       },
     });
-    const reading = this.#read(reader).finally(() => this.#pages.close());
+    const reads = this.#read(reading).finally(() => this.#pages.close());
     const publishing = this.#publishPages(() => started).finally(() => this.#stop.abort());
     // Both are over before a failure is told, and before unpublished pages give their budget back: one may have come
     // after the publisher ended. The reader's failure is the cause when both fail.
-    const [read, published] = await Promise.allSettled([reading, publishing]);
+    const [read, published] = await Promise.allSettled([reads, publishing]);
     for (const { page } of this.#pages.clear()) {
       this.#parts.budget.release(page.bytes);
       this.#parts.budget.handedOn(page.records.length);
@@ -158,15 +202,16 @@ export class ShardConsumer {
     const { parentShardIds } = this.#lease.lease;
     const event = { streamName, shardId: this.shardId, parentShardIds, from };
     log.info(`reading shard ${this.shardId} from ${from}`);
-    await hooks.shardStart(event);
+    const step = { operation: "InitializeTask", step: "RecordProcessor.initialize" } as const;
+    await measured(this.#parts, step, () => hooks.shardStart(event));
     events.emit("shardStart", event);
   }
 
-  async #read(reader: ShardReader): Promise<void> {
-    const { budget, kinesisNow } = this.#parts;
+  async #read(reading: ShardReading): Promise<void> {
+    const { kinesisNow } = this.#parts;
     while (!this.#signal.aborted) {
-      const askedAt = kinesisNow();
-      const granted = await reader.next((signal) => budget.admit(this.#sizes, signal));
+      const asked = kinesisNow();
+      const granted = await reading.next();
       if (granted === undefined) return;
       const { page, grant } = granted;
       grant.settle(page.bytes, page.records.length);
@@ -176,7 +221,8 @@ export class ShardConsumer {
       }
       this.#sizes.caughtUp = page.millisBehindLatest === 0;
       // Of empty pages only the newest counts: while the publisher waits for Pulsar they must not pile up.
-      this.#pages.push({ page, askedAt }, (last) => isEmpty(page) && isEmpty(last.page));
+      const queued = { page, askedAt: page.asOf ?? asked, receivedAt: kinesisNow() };
+      this.#pages.push(queued, (last) => isEmpty(page) && isEmpty(last.page));
       if (page.shardEnd !== undefined) return;
     }
   }
@@ -185,7 +231,7 @@ export class ShardConsumer {
     for (;;) {
       const next = await this.#pages.take();
       if (next === undefined) return this.#interrupted();
-      await untilAborted(started() ?? Promise.resolve(), this.#signal);
+      await this.#waitFor("hook", untilAborted(started() ?? Promise.resolve(), this.#signal));
       if (this.#signal.aborted) {
         this.#pages.putBack(next);
         return this.#interrupted();
@@ -196,8 +242,9 @@ export class ShardConsumer {
   }
 
   /** Publishes one page; returns how the consumer ends, if it does. */
-  async #publishPage({ page, askedAt }: QueuedPage): Promise<ConsumerEnd | undefined> {
-    const { until, log } = this.#parts;
+  async #publishPage({ page, askedAt, receivedAt }: QueuedPage): Promise<ConsumerEnd | undefined> {
+    const { until, log, clock } = this.#parts;
+    const startedAt = clock.monotonic();
     const part = pageRecords(page, { range: this.#range, resumeAfter: this.#resumeAfter, until });
     if (part.misindexed > 0) {
       log.warn(`shard ${this.shardId}: ${part.misindexed} user records of KPL aggregates name a missing key`);
@@ -206,10 +253,36 @@ export class ShardConsumer {
     if (part.records.length > 0) this.#resumeAfter = undefined;
     if (page.millisBehindLatest === 0 && !part.pastUntil) this.#generation?.caughtUp();
     this.#millisBehindLatest = page.millisBehindLatest;
+    this.#pageDone(page, part, receivedAt, startedAt);
     if (part.pastUntil) return "until";
     if (page.shardEnd !== undefined) return await this.#finishShard(page.shardEnd.childShards);
     if (until !== undefined && page.millisBehindLatest === 0 && askedAt >= until) return "until";
     return undefined;
+  }
+
+  #pageDone(page: RecordPage, part: PageRecords, receivedAt: number, startedAt: number): void {
+    const { clock, telemetry } = this.#parts;
+    const { millisBehindLatest } = page;
+    const { first, size } = this.delivery;
+    const arrivedAt = part.records[0]?.approximateArrivalTimestamp;
+    this.#age.handedOn({ arrivedAt, end: first + size, millisBehindLatest, receivedAt }, first);
+    const durationMs = clock.monotonic() - startedAt;
+    const data = {
+      RecordsProcessed: part.records.length,
+      DataBytesProcessed: part.bytes,
+      MillisBehindLatest: millisBehindLatest,
+    };
+    telemetry.report({ operation: "ProcessTask", shardId: this.shardId, durationMs, success: true, data });
+  }
+
+  /** A publisher's wait, so that a shard that stands still can say for whom. */
+  async #waitFor<T>(what: WaitsFor, promise: Promise<T>): Promise<T> {
+    this.#waiting = { what, since: this.#parts.clock.monotonic() };
+    try {
+      return await promise;
+    } finally {
+      this.#waiting = undefined;
+    }
   }
 
   /** False = interrupted: the records from there on were not handed on. */
@@ -230,19 +303,21 @@ export class ShardConsumer {
     };
     try {
       const admitted = generation?.admit(page, part, this.#signal) ?? true;
-      if (admitted !== true && !await admitted) return false;
+      if (admitted !== true && !await this.#waitFor("leases", admitted)) return false;
       const info = { shardId: this.shardId, millisBehindLatest: page.millisBehindLatest };
       const run = hooks.processPage(records, info, this.#signal);
       for (;;) {
         const next = run.next();
-        const outcomes = next instanceof Promise ? await untilAborted(next, this.#signal) : next;
+        const outcomes = next instanceof Promise
+          ? await this.#waitFor("hook", untilAborted(next, this.#signal))
+          : next;
         if (outcomes === undefined) break;
         if (!this.#lease.isAlive()) return false;
         for (const outcome of outcomes) {
           if (skipped.length > 0) passSkipped();
           const record = records[index]!;
           const handed = this.delivery.handOn(record, outcome, this.#signal, generation?.next);
-          if (handed !== true && !await handed) return false;
+          if (handed === false || handed !== true && !await this.#waitFor("pulsar", handed)) return false;
           if (generation !== undefined) generation.next++;
           if (outcome === null) totals.dropped.add();
           left -= record.data.length;
@@ -254,6 +329,7 @@ export class ShardConsumer {
       return true;
     } finally {
       this.#records += index;
+      this.#bytes += part.bytes - left;
       totals.records.add(index);
       totals.bytes.add(part.bytes - left);
       budget.release(left);
@@ -261,31 +337,17 @@ export class ShardConsumer {
     }
   }
 
-  /** All is handed on: leases for the children, then SHARD_END once everything is acknowledged (kcl-compat §4.4). */
   async #finishShard(children: readonly ChildShard[]): Promise<ConsumerEnd> {
-    const { leases, clock, hooks, events, streamName, log, sink } = this.#parts;
     this.#state = "ending";
-    sink.flush();
-    try {
-      while (await leases.createChildLeases(children, this.#signal) === "postponed") {
-        await clock.sleep(POSTPONED_CHILDREN_MS, this.#signal);
-      }
-    } catch (error) {
-      if (this.#signal.aborted) return this.#interrupted();
-      throw error;
-    }
-    await this.delivery.drained(this.#signal);
-    if (this.#signal.aborted) return this.#interrupted();
-    const childShardIds = children.map((child) => child.shardId);
-    const stored = await this.checkpoints.storeEnd(childShardIds, this.#signal);
-    if (!stored) return this.#interrupted();
-    this.delivery.closeProducers();
-    log.info(`shard ${this.shardId} is finished; children: ${childShardIds.join(", ") || "none"}`);
-    const event = { streamName, shardId: this.shardId, childShardIds };
-    await this.checkpoints.told();
-    await hooks.shardEnd(event);
-    events.emit("shardEnd", event);
-    return "shard-end";
+    const { shardId, delivery, checkpoints } = this;
+    const shard: EndingShard = {
+      shardId,
+      delivery,
+      checkpoints,
+      signal: this.#signal,
+      waitFor: (what, promise) => this.#waitFor(what, promise),
+    };
+    return await finishShard(shard, children, this.#parts) ? "shard-end" : this.#interrupted();
   }
 
   #interrupted(): ConsumerEnd {

@@ -128,6 +128,11 @@ export class ShardDelivery implements Delivery {
     return this.#inFlight.size;
   }
 
+  /** Ordinal of the first record that is not finished; of the next one to come, when all are. */
+  get first(): number {
+    return this.#inFlight.first;
+  }
+
   /** Records and bytes finished since the last call. */
   takeCounts(): { records: number; bytes: number } {
     return this.#inFlight.takeCounts();

@@ -20,12 +20,22 @@ export interface ShardStatus {
   readonly state: ShardState;
   /** Milliseconds; undefined before the first read. */
   readonly millisBehindLatest: number | undefined;
+  /**
+   * How long the stream will still keep the oldest record of the shard that is not finished (acknowledged by Pulsar,
+   * dropped, or a dead letter), milliseconds: its retention less that record's age. Negative: records may be lost
+   * already. Undefined before the first read.
+   */
+  readonly millisUntilExpiry: number | undefined;
   /** Records handed to Pulsar that cannot be checkpointed yet. */
   readonly inFlight: number;
   /** The stored checkpoint: digits or a sentinel. */
   readonly checkpoint: string;
+  /** Since a checkpoint was stored, or looked for and found up to date, milliseconds. */
+  readonly checkpointAgeMs: number;
   /** Since this process took the lease. */
   readonly records: number;
+  /** Of their data, as read. */
+  readonly bytes: number;
 }
 
 /** A connector as it stands. */
@@ -43,7 +53,13 @@ export interface ConnectorStatus {
   /** Messages that the broker had already and did not store again (effectively once). */
   readonly duplicates: number;
   readonly checkpoints: number;
+  /** Given up after `numRetries`; the next interval tried again. */
+  readonly failedCheckpoints: number;
   readonly throttles: number;
+  /** Readers that stood still and were opened anew. */
+  readonly readerRestarts: number;
+  /** Leases that this process holds, those of finished shards included. */
+  readonly leases: number;
   /** Bytes read or asked for that are not finished. */
   readonly bufferedBytes: number;
   /** Messages sent or queued and not yet acknowledged by Pulsar. */

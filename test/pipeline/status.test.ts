@@ -43,6 +43,9 @@ test("status: what waits, was dropped or throttled is in the line, and lag in a 
     bufferedBytes: 0,
     pendingMessages: 7,
     millisBehindLatest: 3 * 3_600_000,
+    failedCheckpoints: 0,
+    readerRestarts: 0,
+    leases: 1,
   };
   assert.equal(
     statusLine(status, { ...status, records: 0, bytes: 0 }, 60_000),
