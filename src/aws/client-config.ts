@@ -1,10 +1,10 @@
-// What every AWS client of this program is made with. Invariant: no call can hang (hard time limit), and what the SDK
-// says goes to our log, never to the console.
+// What every AWS client of this program is made with. Invariant: no call can hang (hard time limit over the whole call,
+// or until the answer begins where that lasts for minutes), and what the SDK says goes to our log, never to the console.
 
 import process from "node:process";
 import type { Logger } from "../core/log.ts";
 import type { CredentialProvider } from "./credentials.ts";
-import type { DeadlineHandler } from "./deadline-handler.ts";
+import type { RequestHandler } from "./request-handler.ts";
 import { type UserAgent, type UserAgentConfig, userAgentConfig } from "./user-agent.ts";
 
 /** What differs between clients. */
@@ -25,6 +25,11 @@ export interface AwsClientOptions {
   readonly maxAttempts?: number | undefined;
   /** Connections to the endpoint; more calls wait. @default 512 */
   readonly maxSockets?: number | undefined;
+  /**
+   * For answers that last for minutes: `requestTimeoutMs` is until they begin, and whoever reads them has to cut those
+   * that fall silent. Over HTTP/2, streams share connections. @default short answers over HTTP/1.1
+   */
+  readonly streaming?: "http1" | "http2" | undefined;
 }
 
 /** Constructor argument of any client of the AWS SDK. */
@@ -32,7 +37,7 @@ export interface AwsClientConfig extends UserAgentConfig {
   readonly region: string;
   readonly endpoint?: string;
   readonly credentials: CredentialProvider;
-  readonly requestHandler: DeadlineHandler;
+  readonly requestHandler: RequestHandler;
   readonly maxAttempts: number;
   /** "adaptive" (AWS_RETRY_MODE) would delay calls by itself; pacing is ours. */
   readonly retryMode: "standard";
@@ -48,22 +53,15 @@ export interface SdkLogger {
   error(): void;
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
-
 /** The configuration of a client. Loads the SDK's HTTP handler on first use. */
 export async function awsClientConfig(options: AwsClientOptions): Promise<AwsClientConfig> {
   silenceVersionWarning();
-  const { DeadlineHandler } = await import("./deadline-handler.ts");
-  const requestTimeoutMs = options.requestTimeoutMs ?? 30_000;
+  const { openRequestHandler } = await import("./request-handler.ts");
   return {
     region: options.region,
     ...options.endpoint ? { endpoint: options.endpoint } : {},
     credentials: options.credentials,
-    requestHandler: new DeadlineHandler({
-      requestTimeoutMs,
-      connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
-      maxSockets: options.maxSockets ?? 512,
-    }),
+    requestHandler: openRequestHandler(options),
     maxAttempts: options.maxAttempts ?? 3,
     retryMode: "standard",
     logger: sdkLogger(options.log),
