@@ -26,7 +26,17 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "create-connector.ts": ["core", "config", "aws", "kinesis", "leases", "pulsar", "hooks", "metrics"].concat(
     ["pipeline", "aws-access.ts", "runtime.ts"],
   ),
-  cli: ["core", "config", "create-connector.ts", "pipeline", "local", "runtime.ts", "type hooks"],
+  "open-leases.ts": ["type core", "core", "type config", "kinesis", "pipeline", "aws-access.ts"],
+  cli: [
+    "core",
+    "config",
+    "create-connector.ts",
+    "open-leases.ts",
+    "pipeline",
+    "local",
+    "runtime.ts",
+    "type hooks",
+  ],
 };
 
 /** The rooms that may use a package. AWS's and Pulsar's are each named in one room. */

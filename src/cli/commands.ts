@@ -1,15 +1,19 @@
 // The commands of the program: one list, from which arguments are parsed and help is written. What a command does is
 // loaded only when it is called, so that `--version` and `--help` import nothing heavy.
 
-/** An option that takes a value. All options have one-word names: cac lets a kebab-case flag swallow the next word. */
+import { leaseCommands } from "./lease-commands.ts";
+
+/** An option. All have one-word names: cac lets a kebab-case flag swallow the next word. */
 export interface OptionSpec {
   readonly name: string;
-  /** Name of the value in help. */
-  readonly value: string;
+  /** Name of the value in help; absent for a flag. */
+  readonly value?: string;
+  /** Whether the command does nothing without it. */
+  readonly isRequired?: boolean;
   readonly help: string;
 }
 
-/** What a command gets. Values are the texts as typed. */
+/** What a command gets. Values are the texts as typed, of a given flag "". */
 export interface CommandInput {
   readonly args: readonly string[];
   readonly options: Readonly<Record<string, string | undefined>>;
@@ -18,6 +22,7 @@ export interface CommandInput {
 
 /** One command. */
 export interface CommandSpec {
+  /** One word, or two: `leases reset` is a command of its own beside `leases`. */
   readonly name: string;
   /** In cac's words: `<file>` required, `[dir]` optional. */
   readonly args: string;
@@ -95,6 +100,7 @@ export const commands: readonly CommandSpec[] = [
       return await run({ file: args[0]!, ...given("until", options["until"]) });
     },
   },
+  ...leaseCommands,
   {
     name: "schema",
     args: "",

@@ -1,7 +1,7 @@
 // Help for people, written from the list of commands.
 
 import { styleText } from "node:util";
-import { usage } from "./arguments.ts";
+import { optionText, usage } from "./arguments.ts";
 import { commands, type CommandSpec } from "./commands.ts";
 
 const COMMON = [
@@ -19,7 +19,7 @@ function programHelp(version: string): string {
   return [
     `${bold("kinesis-pulsar")} ${version} copies an Amazon Kinesis data stream into Apache Pulsar topics.`,
     section("Usage", ["kinesis-pulsar <command> [options]"]),
-    section("Commands", columns(commands.map((one) => [`${one.name} ${argsOf(one)}`.trim(), one.summary]))),
+    section("Commands", summaries(commands)),
     section("Options", columns(COMMON)),
     section(
       "Examples",
@@ -49,14 +49,20 @@ function programHelp(version: string): string {
 }
 
 function commandHelp(command: CommandSpec): string {
-  const own = command.options.map((option) => [`--${option.name} ${option.value}`, option.help] as const);
+  const own = command.options.map((option) => [optionText(option), option.help] as const);
+  const longer = commands.filter((one) => one.name.startsWith(`${command.name} `));
   return [
     `${bold(`kinesis-pulsar ${command.name}`)}: ${command.summary}`,
     section("Usage", [`kinesis-pulsar ${usage(command)}`]),
     indent(command.details),
     section("Options", columns([...own, ...COMMON])),
+    ...longer.length === 0 ? [] : [section("See also", summaries(longer))],
     section("Examples", command.examples),
   ].join("\n\n");
+}
+
+function summaries(some: readonly CommandSpec[]): string[] {
+  return columns(some.map((one) => [`${one.name} ${argsOf(one)}`.trim(), one.summary]));
 }
 
 function argsOf(command: CommandSpec): string {

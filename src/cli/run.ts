@@ -1,7 +1,7 @@
 // `kinesis-pulsar run FILE`: the connector until a signal, a failure, or the time of --until.
 
 import process from "node:process";
-import { loadConfigFile, parseTime } from "../config/mod.ts";
+import { loadConfigFile } from "../config/mod.ts";
 import type { ConnectorResult } from "../pipeline/connector.ts";
 import type { ConnectorStatus } from "../pipeline/status.ts";
 import { createConnector } from "../create-connector.ts";
@@ -9,6 +9,7 @@ import { environment } from "../runtime.ts";
 import { UsageError } from "./commands.ts";
 import { EXIT, exitCodeOf } from "./errors.ts";
 import { createLogger } from "./log.ts";
+import { parseMoment } from "./moment.ts";
 
 /** Options of {@link run}. */
 export interface RunOptions {
@@ -65,18 +66,12 @@ export function stopOnSignals(stop: (signal: string) => void): () => void {
   };
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
 /**
  * Epoch milliseconds of `--until`: a time as in `startAtTime`, `now`, or `-90s`, `-30m`, `-6h`, `-2d`.
  * @throws UsageError
  */
-export function parseUntil(text: string, now: number): number {
-  if (text === "now") return now;
-  const back = /^-(\d+)([smhd])$/.exec(text);
-  const time = back ? now - Number(back[1]) * UNITS[back[2]!]! : parseTime(text);
-  if (time === undefined) {
-    throw new UsageError(`--until must be a time like 2026-09-01T00:00Z, now, or -6h, not "${text}"`);
-  }
-  return time;
+function parseUntil(text: string, now: number): number {
+  const time = parseMoment(text, now);
+  if (time !== undefined) return time;
+  throw new UsageError(`--until must be a time like 2026-09-01T00:00Z, now, or -6h, not "${text}"`);
 }

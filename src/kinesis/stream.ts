@@ -100,6 +100,11 @@ export class DataStream {
     return listShards({ ...this.#options, api: this.#api }, filterOf(position), signal);
   }
 
+  /** How long the stream keeps records at present, milliseconds. One call; rejects with ConnectorError. */
+  async retention(signal: AbortSignal): Promise<number> {
+    return (await this.#api.describeStreamSummary(signal)).retentionHours * 3_600_000;
+  }
+
   /** Kinesis' clock, epoch milliseconds, rounded down to the second. */
   now(): number {
     return this.#api.now();

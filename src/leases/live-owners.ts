@@ -10,7 +10,7 @@ import type { LeaseStore } from "./store.ts";
 
 /** Options of {@link liveOwners}. */
 export interface LiveOwnersOptions {
-  readonly store: LeaseStore;
+  readonly store: Pick<LeaseStore, "tableName" | "scan">;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Told why it takes a while. @default nobody */

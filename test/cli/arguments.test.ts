@@ -74,6 +74,32 @@ test("cli arguments: help and version are asked for in all their forms", () => {
   assert.deepEqual(parse(""), { ask: "help", command: undefined });
 });
 
+test("cli arguments: a command may have two words, and a file that is named like the second is one by its path", () => {
+  const nothing = { options: {}, verbose: false };
+  assert.deepEqual(parse("leases a.toml"), { command: "leases", args: ["a.toml"], ...nothing });
+  assert.deepEqual(parse("leases release a.toml"), {
+    command: "leases release",
+    args: ["a.toml"],
+    ...nothing,
+  });
+  assert.deepEqual(parse("--dry leases reset --force --to -6h a.toml"), {
+    command: "leases reset",
+    args: ["a.toml"],
+    options: { dry: "", force: "", to: "-6h" },
+    verbose: false,
+  });
+  assert.deepEqual(parse("leases ./reset"), { command: "leases", args: ["./reset"], ...nothing });
+  assert.deepEqual(parse("leases -- reset"), { command: "leases", args: ["reset"], ...nothing });
+  assert.deepEqual(parse("leases reset leases.toml --to now"), {
+    command: "leases reset",
+    args: ["leases.toml"],
+    options: { to: "now" },
+    verbose: false,
+  });
+  assert.deepEqual(parse("leases reset --help"), { ask: "help", command: "leases reset" });
+  assert.deepEqual(parse("leases --help"), { ask: "help", command: "leases" });
+});
+
 test("cli arguments: after -- a file may begin with a dash", () => {
   assert.deepEqual((parse("validate -- -x.toml") as { args: unknown }).args, ["./-x.toml"]);
 });
@@ -93,7 +119,19 @@ test("cli arguments: what is wrong is said in one line", () => {
     "run --dry-run a": 'unknown option "--dry-run": kinesis-pulsar --help lists them',
     "run a --no-until": 'unknown option "--no-until": did you mean "--until"?',
     "run a -x": 'unknown option "-x": did you mean "-h"?',
-    "--dry": 'unknown option "--dry": kinesis-pulsar --help lists them',
+    "--dri": 'unknown option "--dri": kinesis-pulsar --help lists them',
+    "--dry": 'option --dry without a command: it belongs to "leases reset"',
+    "--until now": 'option --until without a command: it belongs to "run"',
+    "leases": '"leases" needs FILE: kinesis-pulsar leases FILE [--json] [--quick]',
+    "leases rset a.toml": 'unknown command "leases rset": did you mean "leases reset"?',
+    "leases a.toml b.toml":
+      "too many arguments: kinesis-pulsar leases FILE [--json] [--quick] (unused args: b.toml)",
+    "leases a.toml --json=yes": "option --json takes no value",
+    "leases release a.toml --to LATEST":
+      'unknown option "--to": kinesis-pulsar --help lists them (it belongs to "leases reset")',
+    "leases reset a.toml --dry":
+      '"leases reset" needs --to POSITION: kinesis-pulsar leases reset FILE --to POSITION [--shard ID] [--dry] ' +
+      "[--force] [--json]",
     "validate a --until now":
       'unknown option "--until": kinesis-pulsar --help lists them (it belongs to "run")',
     "run a --verbose=false": "option --verbose takes no value",
