@@ -4,11 +4,11 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { TestContext } from "node:test";
 import { DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import type { StoredRecord } from "../../src/local/mod.ts";
 import { dynaliteClientConfig } from "../servers/dynalite.ts";
 import type { TopicMessage } from "../servers/topic-reader.ts";
+import type { Scope } from "./kit.ts";
 
 /** A message of the Java connector (2026-11 build, four default properties), as the Java client read it. */
 export const JAVA_MESSAGE = {
@@ -102,7 +102,7 @@ export type Row = Record<string, { readonly S?: string; readonly N?: string; rea
 
 /** All rows of a table, by lease key. */
 export async function leaseRows(
-  t: TestContext,
+  t: Scope,
   dynamoUrl: string,
   tableName: string,
 ): Promise<Map<string, Row>> {
