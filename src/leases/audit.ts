@@ -109,7 +109,7 @@ export class Auditor {
       return;
     }
     if (rows.length === 0 && !leads) return;
-    const created = await sync.completeNow(signal);
+    const created = await sync.complete(signal);
     if (created === 0) log.debug(`hash keys without a lease, but no lease is missing: ${this.#holes()}`);
   }
 

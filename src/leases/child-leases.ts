@@ -40,7 +40,7 @@ export class ChildLeases {
     const { read, create, stream, sync } = this.#options;
     if (children.length === 0) {
       return sync === undefined ? "created" : await this.#patiently(async () => {
-        await sync.completeNow(signal);
+        await sync.complete(signal);
         return "created";
       }, signal);
     }

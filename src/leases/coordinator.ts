@@ -6,15 +6,17 @@ import { setMaxListeners } from "node:events";
 import type { Clock } from "../core/clock.ts";
 import { type ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { ChildShard } from "../core/shard.ts";
+import type { ChildShard, Shard } from "../core/shard.ts";
 import type { Telemetry } from "../core/telemetry.ts";
+import { Auditor } from "./audit.ts";
+import { ChildLeases } from "./child-leases.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
 import { Cleanup } from "./cleanup.ts";
 import type { StreamIdentity } from "./lease.ts";
-import { childLeases } from "./new-leases.ts";
 import { ParentWatch } from "./parents.ts";
 import { RenewalLoop } from "./renewals.ts";
 import { forEachBounded, type OnLeaseThrottle, PARALLEL_CALLS, Retry } from "./retry.ts";
+import { ShardSync, type StreamShards } from "./shard-sync.ts";
 import type { Lease, LeaseStore } from "./store.ts";
 import { TakeLoop } from "./take-loop.ts";
 import { leaseTimes } from "./times.ts";
@@ -28,6 +30,8 @@ export interface LeaseCoordinatorOptions {
   /** An opened store: see `openLeaseTable`. */
   readonly store: LeaseStore;
   readonly stream: StreamIdentity;
+  /** Without it the leases are what others make them: nothing is audited, and garbage stays. */
+  readonly shards?: StreamShards | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Kinesis' clock, epoch milliseconds: the local one corrected by what its answers' dates say. */
@@ -51,9 +55,12 @@ export class LeaseCoordinator {
   readonly #takes: TakeLoop;
   readonly #renewals: RenewalLoop;
   readonly #parents: ParentWatch;
+  readonly #sync: ShardSync | undefined;
+  readonly #children: ChildLeases;
   readonly #cleanup: Cleanup;
   readonly #stopTaking = new AbortController();
   readonly #stop = new AbortController();
+  #hasScanned = false;
   #takeLoop: Promise<void> = Promise.resolve();
   #renewLoop: Promise<void> = Promise.resolve();
 
@@ -69,7 +76,10 @@ export class LeaseCoordinator {
       retry: this.#retry,
       held: this.#held,
       take: (row) => this.#take(row),
-      onScan: () => this.#parents.ring(),
+      onScan: () => {
+        this.#hasScanned = true;
+        this.#parents.ring();
+      },
     });
     this.#parents = new ParentWatch({
       clock: options.clock,
@@ -86,6 +96,20 @@ export class LeaseCoordinator {
       onFault: options.onFault,
       telemetry: options.telemetry,
     });
+    this.#sync = options.shards && new ShardSync({
+      ...options,
+      shards: options.shards,
+      tableName: options.store.tableName,
+      scan: (signal) => this.#scan(signal),
+      create: (leases, signal) => this.createLeases(leases, signal),
+      stop: this.#stop.signal,
+    });
+    this.#children = new ChildLeases({
+      ...options,
+      read: (shardIds, signal) => this.#read(shardIds, signal),
+      create: (leases, signal) => this.createLeases(leases, signal),
+      sync: this.#sync,
+    });
     this.#cleanup = new Cleanup({
       ...options,
       times,
@@ -101,6 +125,7 @@ export class LeaseCoordinator {
     this.#takeLoop = Promise.all([
       this.#guarded(() => this.#takes.run(taking)),
       this.#guarded(() => this.#cleanup.run(taking)),
+      this.#guarded(() => this.#audit(taking)),
     ]).then(() => {});
     this.#renewLoop = this.#guarded(() => this.#renewals.run(this.#stop.signal));
   }
@@ -171,23 +196,29 @@ export class LeaseCoordinator {
   }
 
   /**
+   * Writes the leases that the table lacks; returns how many were new. To be called before {@link start}, later the
+   * auditor does it. Rejects with ConnectorErrors, retryable ones too.
+   * @param known the rows as they were scanned
+   * @param listed all shards, listed since then
+   */
+  async completeLeases(
+    known: readonly Lease[],
+    listed: readonly Shard[],
+    signal: AbortSignal,
+  ): Promise<number> {
+    return await this.#sync?.complete(signal, { known, listed }) ?? 0;
+  }
+
+  /**
    * Writes the leases of a shard's children, before its SHARD_END is stored. "postponed": of a merge's parents one has
-   * no lease yet; nothing was written for that child, call again after a while.
+   * no lease yet, or a service does not answer; call again after a while. Rejects with a ConnectorError.
+   * @param children none = they have expired or are not known: what descends from it and is listed gets its leases
    */
   async createChildLeases(
     children: readonly ChildShard[],
     signal: AbortSignal = this.#stop.signal,
   ): Promise<"created" | "postponed"> {
-    const ids = new Set(children.flatMap((child) => [child.shardId, ...child.parentShardIds]));
-    const existing = await this.#read(ids, signal);
-    signal.throwIfAborted();
-    const decision = childLeases(children, (id) => existing.has(id), this.#options.stream);
-    if (decision.type === "postpone") {
-      this.#options.log.info(`children wait: parent ${decision.missingParent} has no lease yet`);
-      return "postponed";
-    }
-    await this.createLeases(decision.leases, signal);
-    return "created";
+    return await this.#children.create(children, signal);
   }
 
   /**
@@ -206,6 +237,24 @@ export class LeaseCoordinator {
     } catch (error) {
       this.#options.onFault(toConnectorError(error));
     }
+  }
+
+  async #audit(signal: AbortSignal): Promise<void> {
+    if (this.#sync === undefined) return;
+    await new Auditor({
+      ...this.#options,
+      leases: () => this.#hasScanned ? this.leases() : undefined,
+      sync: this.#sync,
+      setMeta: async (leaseKey, meta, until) => {
+        await this.#retry.run(() => this.#options.store.setMeta(leaseKey, meta), until);
+      },
+    }).run(signal);
+  }
+
+  async #scan(signal: AbortSignal): Promise<readonly Lease[]> {
+    const scan = await this.#retry.run(() => this.#options.store.scan({ signal, consistent: true }), signal);
+    signal.throwIfAborted();
+    return scan!.leases;
   }
 
   async #take(row: Lease): Promise<void> {

@@ -33,7 +33,7 @@ export interface MissingLease {
 export interface LineageOptions {
   /** ListShards without a filter. */
   readonly shards: readonly Shard[];
-  /** All rows, by a consistent scan. */
+  /** All rows, by a consistent scan; it may have been made after the listing. */
   readonly leases: readonly Lease[];
   /** Where lines begin that were never read. */
   readonly position: InitialPosition;
@@ -74,10 +74,11 @@ export class Lineage {
     this.#leases = new Map(leases.map((lease) => [lease.leaseKey, lease]));
     this.#proved = this.#strictAncestors(leases.map(({ leaseKey }) => leaseKey));
     this.#early = this.#strictAncestors(openAtTime.map(({ shardId }) => shardId));
+    const younger = this.#youngerThanListing();
     this.#expired = new RangeIndex(
       leases.filter((lease): lease is Lease & HashKeyRange =>
-        !this.#shards.has(lease.leaseKey) && lease.startingHashKey !== undefined &&
-        lease.endingHashKey !== undefined
+        !this.#shards.has(lease.leaseKey) && !younger.has(lease.leaseKey) &&
+        lease.startingHashKey !== undefined && lease.endingHashKey !== undefined
       ),
     );
   }
@@ -204,10 +205,28 @@ export class Lineage {
     return this.#shards.get(shardId)!.parentShardIds.filter((id) => this.#shards.has(id));
   }
 
+  /** Shards with leases that are below listed ones: not expired, but made since the listing. */
+  #youngerThanListing(): Set<string> {
+    const children = new Map<string, string[]>();
+    const younger = new Set<string>();
+    for (const { leaseKey, parentShardIds } of this.#leases.values()) {
+      if (this.#shards.has(leaseKey)) continue;
+      for (const parent of parentShardIds) {
+        if (this.#shards.has(parent)) younger.add(leaseKey);
+        const siblings = children.get(parent);
+        if (siblings === undefined) children.set(parent, [leaseKey]);
+        else siblings.push(leaseKey);
+      }
+    }
+    for (const id of younger) for (const child of children.get(id) ?? []) younger.add(child);
+    return younger;
+  }
+
   #strictAncestors(of: Iterable<string>): Set<string> {
     const reached = new Set<string>();
     const add = (id: string) => {
-      for (const parent of this.#shards.get(id)?.parentShardIds ?? []) reached.add(parent);
+      const known = this.#shards.get(id) ?? this.#leases.get(id);
+      for (const parent of known?.parentShardIds ?? []) reached.add(parent);
     };
     for (const id of of) add(id);
     for (const id of reached) add(id); // a set grows while it is walked

@@ -8,19 +8,16 @@ import type { Logger } from "../core/log.ts";
 import type { Shard } from "../core/shard.ts";
 import type { StreamIdentity } from "./lease.ts";
 import { inGenerations, Lineage } from "./lineage.ts";
-import { hashRangeHole, initialLeases, type InitialPosition, missingLeases } from "./new-leases.ts";
+import { initialLeases, type InitialPosition, missingLeases } from "./new-leases.ts";
 import type { Lease } from "./store.ts";
 
-/** Where a connector without checkpoints begins, with its time. */
-export type StreamPosition =
-  | { readonly type: Exclude<InitialPosition, "AT_TIMESTAMP"> }
-  | { readonly type: "AT_TIMESTAMP"; readonly timestamp: number };
-
-/** The shards of the stream, and where those that were never read begin. */
+/** The shards of the stream, and where those that were never read begin. Rejects with ConnectorErrors. */
 export interface StreamShards {
-  readonly position: StreamPosition;
-  /** Those that were open at a position; all that are listed without one. Rejects with a ConnectorError. */
-  list(position: StreamPosition | undefined, signal: AbortSignal): Promise<Shard[]>;
+  readonly position: InitialPosition;
+  /** All that are listed. */
+  list(signal: AbortSignal): Promise<Shard[]>;
+  /** Those that were open at the position; together they cover all hash keys. */
+  listInitial(signal: AbortSignal): Promise<Shard[]>;
 }
 
 /** Options of {@link ShardSync}. */
@@ -49,22 +46,34 @@ export type MergeVerdict =
   /** A shard further down has a lease: the merged shard was read. */
   | "over";
 
+/** The stream as it was listed; with AT_TIMESTAMP also as it was at that time. */
+interface Listing {
+  readonly shards: readonly Shard[];
+  readonly openAtTime: readonly Shard[] | undefined;
+}
+
 interface Snapshot {
   readonly lineage: Lineage;
   readonly leased: ReadonlySet<string>;
+  /** Kinesis' clock. */
+  readonly kinesisNow: number;
+  /** Monotonic milliseconds. */
   readonly at: number;
   /** Shards whose leases were written by it. */
   readonly written: Set<string>;
 }
 
-// As the KCL: a listing with a hole was made in the middle of a reshard.
-const LISTINGS = 3;
-const LISTING_PAUSE_MS = 1_000;
 // Thousands of merges may wait at once, for hours if the other parent is far behind: what made one wait is looked at
 // again after this long, by one listing and one scan for all of them.
 const SNAPSHOT_MS = 60_000;
 
-/** Writes the leases that a table lacks. Rejects with ConnectorErrors; retryable ones may be tried again. */
+/**
+ * Writes the leases that a table lacks. Rejects with ConnectorErrors; retryable ones may be tried again.
+ *
+ * What is written is decided by a listing, then Kinesis' time, then a consistent scan, in this order: a lease that
+ * another worker writes later, for a parent of a listed shard, is not connected before that time. So a shard that
+ * begins at LATEST since then misses nothing that its parent's reader would have promised.
+ */
 export class ShardSync {
   readonly #options: ShardSyncOptions;
   #snapshot: Snapshot | undefined;
@@ -77,36 +86,30 @@ export class ShardSync {
 
   /** All shards that are listed. */
   list(signal: AbortSignal): Promise<Shard[]> {
-    return this.#options.shards.list(undefined, signal);
-  }
-
-  /** Leases for an empty table (kcl-compat §4.2). Returns how many were new. */
-  async fill(signal: AbortSignal): Promise<number> {
-    const { shards: { position }, create, stream, kinesisNow, log, tableName } = this.#options;
-    const shards = await this.#listCompletely(signal);
-    let created = 0;
-    for (const wave of inGenerations(shards)) {
-      const options = { position: position.type, stream, kinesisNow: kinesisNow() };
-      created += await create(initialLeases(wave, options), signal);
-    }
-    if (created > 0) log.info(`wrote ${created} leases at ${position.type}`, { table: tableName });
-    return created;
+    return this.#options.shards.list(signal);
   }
 
   /**
-   * The leases that a table lacks (kcl-compat §4.3). Returns how many were new.
-   * @param leases all rows, by a consistent scan
-   * @param listed a listing that was made after the scan
+   * The leases that the table lacks: for an empty one kcl-compat §4.2, otherwise §4.3. Returns how many were new.
+   * @param known rows that were scanned before: where they lack nothing, the table is not scanned again
+   * @param listed a listing made just now
    */
-  async complete(leases: readonly Lease[], signal: AbortSignal, listed?: readonly Shard[]): Promise<number> {
-    if (leases.length === 0) return await this.fill(signal);
-    const lineage = await this.#lineage(leases, listed ?? await this.list(signal), signal);
-    return await this.#write(lineage, new Set(), undefined, signal);
-  }
-
-  /** {@link complete} of the table as it is now. */
-  async completeNow(signal: AbortSignal): Promise<number> {
-    return await this.complete(await this.#options.scan(signal), signal);
+  async complete(
+    signal: AbortSignal,
+    { known, listed }: { readonly known?: readonly Lease[]; readonly listed?: readonly Shard[] } = {},
+  ): Promise<number> {
+    if (known !== undefined && known.length > 0) {
+      const shards = listed ?? await this.list(signal);
+      if (this.#lineage(known, { shards, openAtTime: undefined }).missing().length === 0) return 0;
+    }
+    const initial = await this.#options.shards.listInitial(signal);
+    // Not needed for an empty table. Should it have rows by now, this is done again.
+    const listing = known?.length === 0 ? undefined : await this.#list(signal, listed, initial);
+    const kinesisNow = this.#options.kinesisNow();
+    const leases = await this.#options.scan(signal);
+    if (leases.length === 0) return await this.#fill(initial, kinesisNow, signal);
+    if (listing === undefined) return await this.complete(signal, { known: leases });
+    return await this.#write(this.#lineage(leases, listing), { kinesisNow, written: new Set() }, signal);
   }
 
   /**
@@ -119,26 +122,37 @@ export class ShardSync {
     if (known !== undefined && this.#options.clock.monotonic() - known.at < SNAPSHOT_MS) {
       if (known.lineage.isListed(merged) && known.lineage.isAwaited(parent)) return "wait";
     }
-    const { lineage, leased, written } = await this.#newSnapshot();
+    const snapshot = await this.#newSnapshot();
     signal.throwIfAborted();
+    const { lineage, leased } = snapshot;
     // Older than the merged shard, its parent is in every listing that has that one, unless it has expired.
     if (!lineage.isListed(merged) || leased.has(parent)) return "wait";
     if (lineage.isProved(merged)) return "over";
-    await this.#write(lineage, written, [merged], signal);
+    await this.#write(lineage, snapshot, signal, [merged]);
     return lineage.isAwaited(parent) ? "wait" : "create";
+  }
+
+  async #fill(shards: readonly Shard[], kinesisNow: number, signal: AbortSignal): Promise<number> {
+    const { shards: { position }, create, stream, log, tableName } = this.#options;
+    let created = 0;
+    for (const wave of inGenerations(shards)) {
+      created += await create(initialLeases(wave, { position, stream, kinesisNow }), signal);
+    }
+    if (created > 0) log.info(`wrote ${created} leases at ${position}`, { table: tableName });
+    return created;
   }
 
   async #write(
     lineage: Lineage,
-    written: Set<string>,
-    below: readonly string[] | undefined,
+    { kinesisNow, written }: Pick<Snapshot, "kinesisNow" | "written">,
     signal: AbortSignal,
+    below?: readonly string[],
   ): Promise<number> {
-    const { create, stream, kinesisNow, log, tableName } = this.#options;
+    const { create, stream, log, tableName } = this.#options;
     const missing = lineage.missing(below).filter(({ shard }) => !written.has(shard.shardId));
     if (missing.length === 0) return 0;
+    const created = await create(missingLeases(missing, { stream, kinesisNow }), signal);
     for (const { shard } of missing) written.add(shard.shardId);
-    const created = await create(missingLeases(missing, { stream, kinesisNow: kinesisNow() }), signal);
     if (created > 0) {
       const which = missing.slice(0, 5).map(({ shard, position }) => `${shard.shardId} at ${position}`);
       const more = missing.length > which.length ? `, and ${missing.length - which.length} more` : "";
@@ -158,45 +172,32 @@ export class ShardSync {
   }
 
   async #takeSnapshot(): Promise<Snapshot> {
-    const { clock, scan, stop } = this.#options; // not of one caller, who may lose his lease
+    const { clock, scan, kinesisNow, stop } = this.#options; // not of one caller, who may lose his lease
     const at = clock.monotonic();
+    const listing = await this.#list(stop);
+    const now = kinesisNow();
     const leases = await scan(stop);
-    const lineage = await this.#lineage(leases, await this.list(stop), stop);
     const leased = new Set(leases.map(({ leaseKey }) => leaseKey));
-    return this.#snapshot = { lineage, leased, at, written: new Set() };
+    const lineage = this.#lineage(leases, listing);
+    return this.#snapshot = { lineage, leased, kinesisNow: now, at, written: new Set() };
   }
 
-  async #lineage(leases: readonly Lease[], shards: readonly Shard[], signal: AbortSignal): Promise<Lineage> {
-    const { position, list } = this.#options.shards;
-    const openAtTime = position.type === "AT_TIMESTAMP" ? await list(position, signal) : undefined;
-    const lineage = new Lineage({ shards, leases, position: position.type, openAtTime });
-    const { inconsistent } = lineage;
-    if (inconsistent.length > 0) {
-      throw this.#unsettled(`listed shard ${inconsistent[0]} as a child of one that was still open`);
-    }
-    return lineage;
+  async #list(signal: AbortSignal, listed?: readonly Shard[], initial?: readonly Shard[]): Promise<Listing> {
+    const { shards } = this.#options;
+    const openAtTime = shards.position === "AT_TIMESTAMP"
+      ? initial ?? await shards.listInitial(signal)
+      : undefined;
+    return { shards: listed ?? await shards.list(signal), openAtTime };
   }
 
-  async #listCompletely(signal: AbortSignal): Promise<Shard[]> {
-    const { clock, shards: { position, list } } = this.#options;
-    for (let listing = 1;; listing++) {
-      const shards = await list(position, signal);
-      const hole = hashRangeHole(shards);
-      if (hole === undefined) return shards;
-      if (listing === LISTINGS) throw this.#unsettled(`left hash key ${hole} uncovered`);
-      await clock.sleep(LISTING_PAUSE_MS, signal);
-      signal.throwIfAborted();
-    }
-  }
-
-  #unsettled(what: string): ConnectorError {
-    const { streamArn } = this.#options.stream;
-    const message =
-      `ListShards ${what}, as in the middle of a reshard of stream ${streamArn}; start again in a moment`;
-    return new ConnectorError(message, {
-      code: "AWS_UNAVAILABLE",
-      retryable: true,
-      where: { stream: streamArn, operation: "ListShards" },
-    });
+  #lineage(leases: readonly Lease[], listing: Listing): Lineage {
+    const { shards: { position }, stream: { streamArn } } = this.#options;
+    const lineage = new Lineage({ ...listing, leases, position });
+    const [young] = lineage.inconsistent;
+    if (young === undefined) return lineage;
+    throw new ConnectorError(
+      `stream ${streamArn} is in the middle of a reshard: shard ${young} is listed, and a parent of it as open`,
+      { code: "AWS_UNAVAILABLE", retryable: true, where: { stream: streamArn, operation: "ListShards" } },
+    );
   }
 }

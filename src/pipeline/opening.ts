@@ -15,7 +15,7 @@ import type { HttpEndpoint, Observed } from "../metrics/http.ts";
 import type { MetricsPublisher } from "../metrics/publisher.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
 import type { ConnectorOptions, ConnectorParts, KinesisStream } from "./parts.ts";
-import { ensureLeases, type StartScope, withPatience } from "./preflight.ts";
+import { ensureLeases, listCompletely, type StartScope, withPatience } from "./preflight.ts";
 import type { OnceSettings } from "./shard-generation.ts";
 
 /** What is open so far. */
@@ -60,6 +60,7 @@ export async function openParts(
   const { parts, options, scope, events, stopNow, telemetry } = opening;
   const { clock, log, signal, onThrottle } = scope;
   const { streamName, until, tableWasChosen, failoverTimeMs, topic, deadLetterTopic } = options;
+  const position = options.initialPosition;
   const workerId = (parts.newWorkerId ?? newWorkerId)();
   const http = opened.http = await parts.openHttp?.(opening.observed);
   const hooks = opened.hooks = await parts.openHooks(stopNow);
@@ -79,6 +80,11 @@ export async function openParts(
     failoverTimeMs,
     store,
     stream,
+    shards: {
+      position: position.type,
+      list: (until) => kinesis.listShards(undefined, until),
+      listInitial: (until) => listCompletely({ kinesis, position, signal: until, clock, stream }),
+    },
     clock,
     log,
     kinesisNow: () => kinesis.now(),
@@ -86,12 +92,9 @@ export async function openParts(
     onThrottle,
     telemetry,
   });
-  const position = options.initialPosition;
   const { leases } = table;
-  await withPatience(
-    () => ensureLeases({ ...scope, kinesis, stream, position, leases, store, coordinator }),
-    scope,
-  );
+  const { tableName } = store;
+  await withPatience(() => ensureLeases({ signal, kinesis, leases, tableName, coordinator }), scope);
   const sink = opened.sink = await parts.openSink(events.sink);
   await withPatience(() => sink.open(topic, signal), scope);
   if (deadLetterTopic !== undefined) {

@@ -8,11 +8,10 @@ import type { Logger } from "../core/log.ts";
 import type { Shard } from "../core/shard.ts";
 import type { OnThrottle } from "../kinesis/source.ts";
 import type { LeaseCoordinator } from "../leases/coordinator.ts";
-import { hashRangeHole, initialLeases } from "../leases/new-leases.ts";
+import { hashRangeHole } from "../leases/new-leases.ts";
 import { checkCheckpoints } from "../leases/preflight.ts";
-import type { Lease, LeaseStore } from "../leases/store.ts";
+import type { Lease } from "../leases/store.ts";
 import type { InitialPosition, KinesisStream, StreamDescription } from "./parts.ts";
-import { inGenerations, shardsWithoutLease } from "./shard-sync.ts";
 
 /** How long a start keeps asking services that do not answer. */
 export const START_PATIENCE_MS = 60_000;
@@ -80,41 +79,24 @@ function gaveUp(error: ConnectorError, tries: number): ConnectorError {
 }
 
 /** Options of {@link ensureLeases}. */
-export interface EnsureLeasesOptions extends StartScope {
-  readonly kinesis: KinesisStream;
-  readonly stream: StreamDescription;
-  readonly position: InitialPosition;
+export interface EnsureLeasesOptions extends Pick<StartScope, "signal"> {
+  readonly kinesis: Pick<KinesisStream, "listShards">;
   /** Rows of the table, as it was opened. */
   readonly leases: readonly Lease[];
-  readonly store: Pick<LeaseStore, "tableName" | "scan">;
-  readonly coordinator: Pick<LeaseCoordinator, "createLeases">;
+  readonly tableName: string;
+  readonly coordinator: Pick<LeaseCoordinator, "completeLeases">;
 }
 
 /**
- * Writes leases for shards that have none. A table of which only a part was written (a start that was killed) is
- * completed; one with leases is otherwise left as it is.
+ * Writes leases for shards that have none: all of an empty table; otherwise what is missing by the rules by which a
+ * running connector's auditor completes it, but at once.
  * @throws ConnectorError LEASE_TABLE_FOREIGN, and AWS_UNAVAILABLE when the shards do not cover all keys
  */
 export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> {
-  const { kinesis, position, leases, signal, stream, log, coordinator, store } = options;
-  const all = await kinesis.listShards(undefined, signal);
-  checkCheckpoints(leases, all, store.tableName);
-  const wanted = await listCompletely(options);
-  if (shardsWithoutLease(wanted, all, leases).length === 0) return;
-  // Another worker may have written leases meanwhile, and shards may have been split or merged: a child must not start
-  // at LATEST while its parents are read. The time is taken before the table is read again, so whoever connects a
-  // parent of which the table does not know yet does so after `startedAt`: nothing falls between them.
-  const kinesisNow = kinesis.now();
-  const { leases: present } = await store.scan({ signal, consistent: true });
-  const missing = shardsWithoutLease(wanted, all, present);
-  let created = 0;
-  for (const wave of inGenerations(missing)) {
-    created += await coordinator.createLeases(
-      initialLeases(wave, { position: position.type, stream, kinesisNow }),
-      signal,
-    );
-  }
-  if (created > 0) log.info(`wrote ${created} leases at ${position.type}`, { table: store.tableName });
+  const { kinesis, leases, tableName, coordinator, signal } = options;
+  const shards = leases.length === 0 ? [] : await kinesis.listShards(undefined, signal);
+  checkCheckpoints(leases, shards, tableName);
+  await coordinator.completeLeases(leases, shards, signal);
 }
 
 /** What {@link listCompletely} needs. */
