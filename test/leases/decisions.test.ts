@@ -185,8 +185,8 @@ test("lease decisions: children start at TRIM_HORIZON, know all parents, and exi
 test("lease decisions: a merge's child waits while exactly one parent has a lease, not with both or none", () => {
   const child = { shardId: "m", parentShardIds: ["a", "b"], startingHashKey: "0", endingHashKey: LAST };
   const decide = (...leases: string[]) => childLeases([child], (id) => leases.includes(id), STREAM);
-  assert.deepEqual(decide("a"), { type: "postpone", missingParent: "b" });
-  assert.deepEqual(decide("b"), { type: "postpone", missingParent: "a" });
+  assert.deepEqual(decide("a"), { type: "postpone", child, missingParent: "b" });
+  assert.deepEqual(decide("b"), { type: "postpone", child, missingParent: "a" });
   for (const leases of [["a", "b"], []]) assert.equal(decide(...leases).type, "create");
   assert.deepEqual(decide("a", "m"), { type: "create", leases: [] }, "the child has its lease already");
 });
