@@ -134,7 +134,7 @@ export class Http2Handler {
           Object.assign(new Error("the connection was closed without an answer"), { code: "ECONNRESET" }),
         );
       });
-      stream.end(Buffer.from(body as string | Uint8Array));
+      stream.end(bytesOf(body as string | Uint8Array));
     });
   }
 }
@@ -210,6 +210,13 @@ class SharedConnection {
     this.#retired = true;
     if (this.#streams === 0 && !this.session.destroyed) this.session.close();
   }
+}
+
+/** The SDK's bytes are of a class of their own, whose conversions warn. */
+function bytesOf(body: string | Uint8Array): Buffer {
+  return typeof body === "string"
+    ? Buffer.from(body)
+    : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
 }
 
 function plainHeaders(headers: IncomingHttpHeaders): Record<string, string> {

@@ -21,14 +21,16 @@ import { Subscription } from "./subscription.ts";
 export interface FanOutOptions extends ReadingOptions {
   readonly api: FanOutApi;
   readonly consumer: FanOutConsumer;
+  /**
+   * The service refuses a second subscription of a shard so soon after the first one (ResourceInUseException); later it
+   * cuts the first one off. @default 5000
+   */
+  readonly resubscribeAfterMs?: number | undefined;
+  /** See {@link Subscription}. */
+  readonly silenceMs?: number | undefined;
 }
 
-/**
- * The service refuses a second subscription of a shard within 5 s of the first one (ResourceInUseException); later it
- * cuts the first one off.
- */
 const RESUBSCRIBE_MS = 5_000;
-const IN_USE_BACKOFF: Backoff = { firstMs: 6_000, maxMs: 12_000, jitter: 0.15 };
 /** Who finds a shard held so often in a row is not merely late. */
 const QUIET_IN_USE = 2;
 
@@ -168,7 +170,7 @@ class FanOutReader implements ShardReader {
   }
 
   async #subscribe(): Promise<void> {
-    const { api, clock, consumer } = this.#options;
+    const { api, clock, consumer, silenceMs } = this.#options;
     const { shardId, signal, onConnected } = this.#shard;
     this.#disconnect();
     const position = this.#position();
@@ -179,7 +181,7 @@ class FanOutReader implements ShardReader {
       step,
       () => api.subscribeToShard(consumer.arn, shardId, position, signal),
     );
-    this.#subscription = new Subscription(stream, { clock, signal });
+    this.#subscription = new Subscription(stream, { clock, signal, silenceMs });
     this.#subscribedAt = clock.monotonic();
     this.#asOf = asOf;
     this.#heard = false;
@@ -208,7 +210,7 @@ class FanOutReader implements ShardReader {
 
   /** How long the next subscription has to wait, milliseconds. */
   #untilRenewal(): number {
-    return Math.max(0, this.#subscribedAt + RESUBSCRIBE_MS - this.#options.clock.monotonic());
+    return Math.max(0, this.#subscribedAt + this.#resubscribeMs - this.#options.clock.monotonic());
   }
 
   /** The delay after which a failure is tried again, milliseconds; those of every day are not told of at once. */
@@ -217,7 +219,7 @@ class FanOutReader implements ShardReader {
     const { shardId } = this.#shard;
     const error = toConnectorError(thrown);
     if (isException(error, "ResourceInUseException") && ++this.#inUse <= QUIET_IN_USE) {
-      const delayMs = backoffDelay(IN_USE_BACKOFF, this.#inUse, clock.random());
+      const delayMs = backoffDelay(this.#inUseBackoff, this.#inUse, clock.random());
       log.debug(`${error.message}; trying again`, { shardId, delayMs });
       return delayMs;
     }
@@ -232,7 +234,7 @@ class FanOutReader implements ShardReader {
       return 0;
     }
     const delayMs = await this.#recovery.delayAfter(error);
-    return this.#inUse > 0 ? Math.max(delayMs, RESUBSCRIBE_MS) : delayMs;
+    return this.#inUse > 0 ? Math.max(delayMs, this.#resubscribeMs) : delayMs;
   }
 
   async #endOfExpired(admit: Admit): Promise<GrantedPage | undefined> {
@@ -242,6 +244,15 @@ class FanOutReader implements ShardReader {
     if (page !== undefined) return { page, grant };
     grant.release();
     return undefined;
+  }
+
+  get #resubscribeMs(): number {
+    return this.#options.resubscribeAfterMs ?? RESUBSCRIBE_MS;
+  }
+
+  /** Never shorter than the rule wants. */
+  get #inUseBackoff(): Backoff {
+    return { firstMs: 1.2 * this.#resubscribeMs, maxMs: 2.4 * this.#resubscribeMs, jitter: 0.15 };
   }
 
   #disconnect(): void {

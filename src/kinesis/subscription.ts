@@ -20,10 +20,12 @@ export interface SubscriptionOptions {
   readonly clock: Clock;
   /** Ends it when aborted. */
   readonly signal: AbortSignal;
+  /** What says nothing for so long is cut. @default 30000 */
+  readonly silenceMs?: number | undefined;
 }
 
-/** Kinesis sends an event every few seconds, empty ones too: a stream that is silent for longer is dead. */
-export const SILENCE_MS = 30_000;
+/** Kinesis sends an event every few seconds, empty ones too. */
+const SILENCE_MS = 30_000;
 
 interface Waiter {
   readonly admit: Admit;
@@ -44,6 +46,7 @@ export class Subscription {
   readonly #stream: EventStream;
   readonly #clock: Clock;
   readonly #signal: AbortSignal;
+  readonly #silenceMs: number;
   readonly #frames = new FrameDecoder();
   readonly #closed = new AbortController();
   readonly #abort = (): void => this.close();
@@ -56,10 +59,11 @@ export class Subscription {
   /** When bytes came, or were first waited for; monotonic. */
   #heardAt = 0;
 
-  constructor(stream: EventStream, { clock, signal }: SubscriptionOptions) {
+  constructor(stream: EventStream, { clock, signal, silenceMs = SILENCE_MS }: SubscriptionOptions) {
     this.#stream = stream;
     this.#clock = clock;
     this.#signal = signal;
+    this.#silenceMs = silenceMs;
     const { body } = stream;
     body.on("data", (chunk: Uint8Array) => {
       this.#heardAt = clock.monotonic();
@@ -195,8 +199,8 @@ export class Subscription {
     while (!closed.aborted) {
       const isListening = this.#waiter !== undefined && !this.#isAdmitting;
       const silentMs = isListening ? this.#clock.monotonic() - this.#heardAt : 0;
-      if (silentMs >= SILENCE_MS) return this.#fail(silence());
-      await this.#clock.sleep(SILENCE_MS - silentMs, closed);
+      if (silentMs >= this.#silenceMs) return this.#fail(silence(silentMs));
+      await this.#clock.sleep(this.#silenceMs - silentMs, closed);
     }
   }
 }
@@ -205,8 +209,8 @@ function brokenOff(): Error {
   return Object.assign(new Error("the event stream broke off"), { code: "ECONNRESET" });
 }
 
-function silence(): Error {
-  const error = new Error(`the event stream was silent for ${SILENCE_MS / 1000} s`);
+function silence(silentMs: number): Error {
+  const error = new Error(`the event stream was silent for ${Math.round(silentMs)} ms`);
   error.name = "TimeoutError";
   return error;
 }

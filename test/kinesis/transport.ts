@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { Readable } from "node:stream";
 import type { TestContext } from "node:test";
 import { KinesisClient, type KinesisClientConfig } from "@aws-sdk/client-kinesis";
-import { type KinesisApi, openKinesisApi } from "../../src/kinesis/client.ts";
+import { type FanOutApi, openKinesisApi } from "../../src/kinesis/client.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { kinesisClientConfig } from "../servers/kinesis.ts";
@@ -61,7 +61,7 @@ export function sdkOn(t: TestContext, server: Server): KinesisClient {
 }
 
 /** Our api on a function, for the stream "orders". */
-export async function apiOn(t: TestContext, server: Server, clock: Clock = systemClock): Promise<KinesisApi> {
+export async function apiOn(t: TestContext, server: Server, clock: Clock = systemClock): Promise<FanOutApi> {
   const api = await openKinesisApi({ clientConfig: transportConfig(server), streamName: "orders", clock });
   t.after(() => api.close());
   return api;
