@@ -54,8 +54,10 @@ export interface KclRoad extends Road {
   rows(): Promise<Map<string, Row>>;
   /** Starts a Java worker; stopped at the test's end. */
   java(options?: Partial<KclWorkerOptions>, jvm?: Pick<KclJvm, "url">): Promise<KclWorker>;
-  /** Starts `kinesis-pulsar run`; killed at the test's end. A record whose text `HOLD` matches is never published. */
+  /** Starts `kinesis-pulsar run`; killed at the test's end. The record with the text `hold` waits for {@link letGo}. */
   ours(settings?: OurSettings, hold?: string): Promise<CliProcess>;
+  /** Lets all records go that our programs hold. */
+  letGo(): Promise<void>;
   /** Texts that our program published, in the order of the topic. */
   published(): string[];
   /** Texts that a Java worker got. */
@@ -175,7 +177,7 @@ export async function layKclRoad(
         { kinesisUrl: kinesis.url, dynamoUrl, streamName, table, ...more },
         jvm,
       );
-      t.after(() => worker.stop().catch(() => {})); // its JVM may have been killed
+      t.after(() => worker.abandon());
       return worker;
     },
     async ours(settings = {}, hold = "") {
@@ -188,6 +190,9 @@ export async function layKclRoad(
         ...settings,
       });
       return road.run("run", file);
+    },
+    async letGo() {
+      await road.script("let-go", "");
     },
     published: () => broker.messages(road.topic).map(({ data }) => String(data)),
     read,
@@ -257,19 +262,20 @@ export function checkpointNumber(row: Row | undefined): bigint {
   return isSequenceNumber(text) ? BigInt(text) : -1n;
 }
 
-// Publishes all but the one record that is held, and tells where each shard begins.
+// Tells where each shard begins, and what is stored.
 function script(hold: string): string {
   return `
-import { writeSync } from "node:fs";
+import { existsSync, writeSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 const say = (...words) => writeSync(1, words.join(" ") + "\\n");
 const hold = ${JSON.stringify(hold)};
+const held = async (shardId) => {
+  say("held", shardId);
+  while (!existsSync(new URL("let-go", import.meta.url))) await delay(20);
+};
 export default {
   onShardStart: ({ shardId, from }) => say("start", shardId, from),
-  onRecord: (record) => {
-    if (hold === "" || record.text() !== hold) return;
-    say("held", record.shardId);
-    return new Promise(() => {});
-  },
+  onRecord: (record) => hold === "" || record.text() !== hold ? undefined : held(record.shardId),
   onCheckpoint: ({ shardId, sequenceNumber, subSequenceNumber, reason }) =>
     say("checkpoint", shardId, sequenceNumber, subSequenceNumber, reason),
   onShardEnd: ({ shardId }) => say("end", shardId),

@@ -71,6 +71,8 @@ export interface KclWorkerOptions {
   readonly mark?: string;
   /** Stores no end of a shard before {@link KclWorker.release}. */
   readonly holdEnds?: boolean;
+  /** Takes no more leases than these. @default any number */
+  readonly maxLeases?: number;
   /** How often holes are looked for. @default the KCL's two minutes */
   readonly auditMs?: number;
   /** How often finished rows are looked at. @default the KCL's minutes */
@@ -132,7 +134,7 @@ export async function startKclJvm(): Promise<KclJvm> {
   return { url: server.ready.url as string, pid: server.pid, stop: () => server.stop() };
 }
 
-/** A Java worker. Stop it at the test's end: `t.after(() => worker.stop())`. */
+/** A Java worker. At the test's end: `t.after(() => worker.abandon())`. */
 export class KclWorker {
   /** Everything that it has told so far. */
   readonly events: KclEvent[] = [];
@@ -204,6 +206,11 @@ export class KclWorker {
   async stop(): Promise<void> {
     await this.#ask("stop");
     await this.refresh();
+  }
+
+  /** The same without waiting for its end, which takes the KCL seconds, and whether its JVM is still there or not. */
+  async abandon(): Promise<void> {
+    await this.#ask("stop", { wait: false }).catch(() => {});
   }
 
   /** The lease table as the KCL reads it, by lease key. */

@@ -8,6 +8,7 @@
 //       [&mark=TEXT]          checkpoints at the record with this text and counts nothing of its shard as published
 //                             from there on, as a connector does whose broker acknowledges no more
 //       [&holdEnds=true]      stores no shard's end before /release
+//       [&maxLeases=N]        holds no more leases than these
 //       [&auditMs=N]          how often holes are looked for (the KCL's default is two minutes)
 //       [&cleanupMs=N]        how often finished rows are looked at (the KCL's defaults are one and five minutes)
 //   /lines?worker=NAME&from=N from line N on, fields separated by tabs:
@@ -16,7 +17,7 @@
 //       started · failed WHY · stopped
 //   /checkpoint?worker=NAME   each shard at its last published record
 //   /release?worker=NAME      shards' ends are stored from now on
-//   /stop?worker=NAME         as the Java connector's close(): at once, no checkpoint, rows keep their owner
+//   /stop?worker=NAME[&wait=false]   as the Java connector's close(): at once, no checkpoint, rows keep their owner
 //   /rows?worker=NAME         the lease table as the KCL reads it, one row a line
 //   /leaders?worker=NAME&ids=A,B   which of these worker ids the KCL's election, held now, makes the auditor
 
@@ -91,7 +92,7 @@ public class KclConsumer {
     serve(server, "/lines", query -> worker(query).linesFrom(Integer.parseInt(query.get("from"))));
     serve(server, "/checkpoint", query -> worker(query).checkpoint());
     serve(server, "/release", query -> worker(query).release());
-    serve(server, "/stop", query -> worker(query).stop());
+    serve(server, "/stop", query -> worker(query).stop(!"false".equals(query.get("wait"))));
     serve(server, "/rows", query -> worker(query).rows());
     serve(server, "/leaders", query -> worker(query).leaders(query.get("ids").split(",")));
     server.start();
@@ -164,6 +165,9 @@ public class KclConsumer {
           kinesis, dynamo, cloudwatch, query.get("id"), () -> new Processor(this));
       // What waits for minutes waits for seconds here. Failover (10 s) and the taker's round (20 s) stay the KCL's.
       var leases = configs.leaseManagementConfig().shardSyncIntervalMillis(100);
+      if (query.containsKey("maxLeases")) {
+        leases = leases.maxLeasesForWorker(Integer.parseInt(query.get("maxLeases")));
+      }
       if (query.containsKey("auditMs")) {
         leases = leases.leasesRecoveryAuditorExecutionFrequencyMillis(Long.parseLong(query.get("auditMs")));
       }
@@ -217,8 +221,9 @@ public class KclConsumer {
       return "";
     }
 
-    String stop() throws InterruptedException {
+    String stop(boolean wait) throws InterruptedException {
       scheduler.shutdown();
+      if (!wait) return "";
       thread.join(30_000);
       line("stopped");
       return "";
