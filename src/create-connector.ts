@@ -3,7 +3,7 @@
 
 import { dirname, resolve } from "node:path";
 import pkg from "../package.json" with { type: "json" };
-import { awsAccess, openLeaseStore } from "./aws-access.ts";
+import { type AwsAccess, awsAccess, openLeaseStore } from "./aws-access.ts";
 import {
   type Config,
   type ConfigInput,
@@ -22,12 +22,13 @@ import { hooksDigest } from "./hooks/digest.ts";
 import { inlineHooks, loadHooks } from "./hooks/load.ts";
 import { importScript } from "./hooks/import.ts";
 import type { Hooks } from "./hooks/types.ts";
+import { processMetrics } from "./metrics/process-metrics.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import { Connector } from "./pipeline/connector.ts";
 import type { ConnectorOptions, ConnectorParts, InitialPosition } from "./pipeline/parts.ts";
 import type { OnceSettings } from "./pipeline/shard-generation.ts";
 import type { PulsarClientModule } from "./pulsar/native/api.ts";
-import { environment, runtimeName, systemClock } from "./runtime.ts";
+import { environment, processUsage, runtimeName, systemClock } from "./runtime.ts";
 
 /** What an embedding program may add to a configuration. */
 export interface CreateConnectorOptions {
@@ -80,6 +81,8 @@ function connectorOptions(config: Config, { until }: CreateConnectorOptions): Co
     receiveQueueSize: config.receiveQueueSize,
     maxBufferedBytes: config.kinesis.maxBufferedBytes,
     shutdownTimeoutMs: config.shutdownTimeoutMs,
+    // An idle shard is silent for as long as its polls are apart.
+    stallTimeoutMs: Math.max(config.kinesis.stallTimeoutMs, 2 * config.kinesis.idlePollMs),
     until,
   };
 }
@@ -126,7 +129,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
       });
     },
     ...config.pulsar.delivery === "effectively-once" ? { once: () => once(config, log, options) } : {},
-    async openKinesis(onThrottle) {
+    async openKinesis(onThrottle, telemetry) {
       const { createKinesisStream } = await import("./kinesis/stream.ts");
       return await createKinesisStream({
         clientConfig: await aws("kinesis", { maxAttempts: 1 }),
@@ -137,11 +140,18 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         maxReadBytesPerSecond: config.kinesis.maxReadBytesPerSecond,
         idlePollMs: config.kinesis.idlePollMs,
         onThrottle,
+        telemetry,
         clock,
         log,
       });
     },
     openLeaseStore: () => openLeaseStore(config, aws, clock),
+    openHttp: config.http && (async (observed) => {
+      const { openHttpEndpoint } = await import("./metrics/http.ts");
+      return await openHttpEndpoint(observed, { ...config.http!, log });
+    }),
+    openPublisher: publisherOf(config, aws, clock, log),
+    processMetrics: () => processMetrics(processUsage()),
     async openSink(events) {
       const { openSecurity } = await import("./pulsar/security.ts");
       const sinkOptions = {
@@ -164,6 +174,21 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         clientVersion: `kinesis-pulsar/${pkg.version}`,
       });
     },
+  };
+}
+
+function publisherOf(
+  { metrics: { cloudwatch }, metricsNamespace }: Config,
+  aws: AwsAccess,
+  clock: Clock,
+  log: Logger,
+): ConnectorParts["openPublisher"] {
+  if (cloudwatch === "none") return undefined;
+  return async (workerId, onThrottle) => {
+    const { openCloudWatch } = await import("./metrics/cloudwatch.ts");
+    const clientConfig = await aws("metrics", { maxAttempts: 1, requestTimeoutMs: 5000 });
+    const options = { namespace: metricsNamespace, level: cloudwatch, workerId, onThrottle, clock, log };
+    return await openCloudWatch({ ...options, clientConfig });
   };
 }
 

@@ -30,3 +30,13 @@ export const systemClock: Clock = {
 export function environment(): Readonly<Record<string, string | undefined>> {
   return process.env;
 }
+
+/** What this process needs, and since when it runs. */
+export function processUsage(): { residentBytes: number; cpuSeconds: number; startedAt: number } {
+  const { user, system } = process.cpuUsage();
+  return {
+    residentBytes: process.memoryUsage().rss,
+    cpuSeconds: (user + system) / 1e6,
+    startedAt: performance.timeOrigin,
+  };
+}

@@ -24,7 +24,8 @@ export function summary(config: Config): string {
     ["hooks", config.hooks.length === 0 ? "none: records are copied as they are" : hooks(config)],
     ["dead letters", deadLetters(config)],
     ["checkpoints", `every ${config.checkpointInterval} ms`],
-    ["metrics", "none are sent to CloudWatch by this version"],
+    ["metrics", metrics(config)],
+    ["http", http(config)],
   ];
   return rows.map(([name, value]) => `${name.padEnd(14)}${hideUserInfo(value)}`).join("\n");
 }
@@ -96,6 +97,26 @@ function credentials({ awsCredentials }: Config): string {
     case "script":
       return `the script ${awsCredentials.path}`;
   }
+}
+
+// Prices differ by region and change: what is paid for is said, not how much.
+function metrics({ metrics, metricsNamespace }: Config): string {
+  const { cloudwatch } = metrics;
+  if (cloudwatch === "none") return "none are sent to CloudWatch";
+  const more = cloudwatch === "detailed" ? ", each call to AWS among them" : "";
+  return `to CloudWatch (${
+    place(metrics)
+  }), namespace "${metricsNamespace}", ${cloudwatch}: AWS charges for each ` +
+    `metric and month, several per shard${more}, and for the calls (metrics.cloudwatch = "none": without these costs)`;
+}
+
+function http({ http }: Config): string {
+  if (http === undefined) return "no metrics, health or status over HTTP (a table [http] switches it on)";
+  const { host, port } = http;
+  const where = port === 0
+    ? `${host}, on any free port`
+    : `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `/metrics (Prometheus), /livez, /readyz and /status at ${where}, without authentication`;
 }
 
 function deadLetters({ deadLetter, hooks }: Config): string {

@@ -9,23 +9,14 @@ export const FAN_OUT_BY_POLLING =
   "useEnhancedFanOut = true: this version reads by polling instead; enhanced fan-out " +
   "comes with a later one (useEnhancedFanOut = false takes this warning away)";
 
-/** For who gives an endpoint of CloudWatch: Java's default is to send metrics, so files have one. */
-export const CLOUDWATCH_NOT_SENT =
-  'cloudwatchEndpoint is set, but this version sends no CloudWatch metrics yet (metrics.cloudwatch = "none" takes ' +
-  "this warning away)";
-
 /** Lines `file:line:column: key = value: …` of what this version does not do. */
 export function listNotYet(config: Config): string[] {
-  const { leases, kinesis, metrics, given } = config;
+  const { leases, kinesis, given } = config;
   const lines: string[] = [];
   const refuse = (key: string, what: string) => {
     const place = given[key] ?? "";
     lines.push(`${place === "" ? "" : `${place}: `}${key}${what}: not yet in this version`);
   };
-  if (config.http !== undefined) refuse("http", "");
-  if ("metrics.cloudwatch" in given && metrics.cloudwatch !== "none") {
-    refuse("metrics.cloudwatch", ` = "${metrics.cloudwatch}"`);
-  }
   if (leases.store === "file") refuse("leases.store", ' = "file"');
   if (kinesis.consumerArn !== undefined) refuse("kinesis.consumerArn", " (enhanced fan-out)");
   if (kinesis.http2) refuse("kinesis.http2", " = true");

@@ -6,7 +6,7 @@ import type { CheckedSettings } from "./check.ts";
 import { resolveCredentials } from "./credentials.ts";
 import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
-import { CLOUDWATCH_NOT_SENT, FAN_OUT_BY_POLLING } from "./not-yet.ts";
+import { FAN_OUT_BY_POLLING } from "./not-yet.ts";
 import { pathText } from "./paths.ts";
 import { resolveDeadLetterTopic, resolvePulsar } from "./pulsar-rules.ts";
 import { RECORD_PROPERTIES } from "../core/record.ts";
@@ -24,8 +24,6 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
   warnOfEndpoints(settings, targets, names, findings);
   const kinesisRecordProperties = knownProperties(settings, findings);
   if (settings.useEnhancedFanOut) findings.warn(FAN_OUT_BY_POLLING);
-  const hasCloudWatch = targets.metrics.endpoint !== undefined && settings.metrics.cloudwatch !== "none";
-  if (hasCloudWatch) findings.warn(CLOUDWATCH_NOT_SENT);
   const { awsCredentialPluginName, awsCredentialPluginParam, applicationName } = settings;
   const awsCredentials = findings.isReported(["awsCredentialPluginParam"])
     ? { type: "default" } as const

@@ -63,6 +63,13 @@ export const kinesisTable = v.pipe(
       }),
       2_097_152,
     ),
+    stallTimeoutMs: v.optional(
+      milliseconds(
+        "After how long without progress a shard's reader that waits for nothing is opened anew, in milliseconds.",
+        1000,
+      ),
+      300_000,
+    ),
     idlePollMs: v.optional(milliseconds("Pause between reads of an idle shard, in milliseconds.", 1), 1000),
   }),
   v.description("Reading the stream."),

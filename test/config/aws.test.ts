@@ -103,18 +103,6 @@ test("config aws: awsEndpoint alone warns where leases go, by table, and that th
   assert.deepEqual(parse({ ...small, ...quiet }).warnings, []);
 });
 
-test("config aws: an endpoint of CloudWatch is said to be unused, unless no metrics are wanted", () => {
-  const said = (input: Record<string, unknown>) =>
-    parse({ ...small, ...input }).warnings.filter((line) => line.includes("no CloudWatch metrics"));
-  assert.deepEqual(said({}), []);
-  assert.match(
-    said({ cloudwatchEndpoint: "http://127.0.0.1:1" }).join(),
-    /^cloudwatchEndpoint is set, but this/,
-  );
-  assert.equal(said({ metrics: { endpoint: "http://127.0.0.1:1" } }).length, 1);
-  assert.deepEqual(said({ cloudwatchEndpoint: "http://127.0.0.1:1", metrics: { cloudwatch: "none" } }), []);
-});
-
 test("config aws: applicationName names table, consumer and namespace; what AWS refuses becomes a dash, said once", () => {
   const plain = parse(small);
   assert.deepEqual([plain.leaseTable, plain.consumerName, plain.metricsNamespace], ["app", "app", "app"]);

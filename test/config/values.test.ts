@@ -151,6 +151,7 @@ test("config values: new tables have their defaults", () => {
     maxBufferedBytes: 64 * 1024 * 1024,
     maxReadsPerSecond: 5,
     maxReadBytesPerSecond: 2 * 1024 * 1024,
+    stallTimeoutMs: 300_000,
     idlePollMs: 1000,
   });
   assert.deepEqual(config.leases, { region: "eu-west-1", store: "dynamodb", failoverTimeMs: 10_000 });
