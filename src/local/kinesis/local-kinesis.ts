@@ -22,6 +22,7 @@ import type {
 } from "./local-kinesis-options.ts";
 import { type LoggedRequest, RequestLog } from "./request-log.ts";
 import { parseSequenceNumber } from "./sequence-number.ts";
+import { UpdateShardCount } from "./operations/shards.ts";
 import { CreateStream } from "./operations/streams.ts";
 import { KinesisService } from "./service.ts";
 import { type OpenSubscription, openSubscriptions, type SubscriptionFilter } from "./open-subscriptions.ts";
@@ -132,13 +133,24 @@ export class LocalKinesis {
   splitShard(streamName: string, shardId: string, newStartingHashKey?: string): [string, string] {
     const [lower, upper] = this.#stream(streamName)
       .split(shardId, newStartingHashKey, this.#account.now(), this.#account.options.transitionMs);
-    return [lower!.shardId, upper!.shardId];
+    return [lower.shardId, upper.shardId];
   }
 
   /** Merges two shards whose hash ranges are neighbours; gives the child's id. */
   mergeShards(streamName: string, shardId: string, adjacentShardId: string): string {
     return this.#stream(streamName)
       .merge(shardId, adjacentShardId, this.#account.now(), this.#account.options.transitionMs).shardId;
+  }
+
+  /**
+   * Splits and merges until there are so many open shards with equal hash ranges, as UpdateShardCount does; to any
+   * count at once, not only to between half and double.
+   */
+  updateShardCount(streamName: string, count: number): void {
+    const stream = this.#stream(streamName);
+    validate({ TargetShardCount: count, ScalingType: "UNIFORM_SCALING" }, UpdateShardCount.shape);
+    this.#account.requireShards(count - stream.openShards.length);
+    stream.rescale(count, this.#account.now(), this.#account.options.transitionMs);
   }
 
   /** Ends a shard that gets no children (the service does that only with a deletion); puts to it then fail. */

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { FULL_HASH_RANGE } from "../../core/shard.ts";
 import { invalidArgument, KinesisError, noSuchShard, notActive, shardNotFound } from "./errors.ts";
 import type { Consumer } from "./consumer.ts";
+import { equalStarts, targetStarts } from "./scaling.ts";
 import { type EncodedRecord, Shard, shardIndexOf } from "./shard.ts";
 
 const MAX_HASH = BigInt(FULL_HASH_RANGE.endingHashKey);
@@ -55,11 +56,9 @@ export class Stream {
     this.name = origin.name;
     this.retentionHours = origin.retentionHours;
     this.maxRecordBytes = origin.maxRecordBytes;
-    const width = (MAX_HASH + 1n) / BigInt(origin.shardCount);
-    for (let i = 0; i < origin.shardCount; i++) {
-      const firstHash = width * BigInt(i);
-      const lastHash = i === origin.shardCount - 1 ? MAX_HASH : firstHash + width - 1n;
-      this.#addShard(firstHash, lastHash, [], origin.createdAt);
+    const starts = equalStarts(origin.shardCount, MAX_HASH);
+    for (const [i, start] of starts.entries()) {
+      this.#addShard(start, (starts[i + 1] ?? MAX_HASH + 1n) - 1n, [], origin.createdAt);
     }
   }
 
@@ -129,7 +128,12 @@ export class Stream {
   }
 
   /** Splits a shard at a hash key (default: its middle) and gives the two children. */
-  split(shardId: string, newStartingHashKey: string | undefined, now: number, takesMs: number): Shard[] {
+  split(
+    shardId: string,
+    newStartingHashKey: string | undefined,
+    now: number,
+    takesMs: number,
+  ): [Shard, Shard] {
     this.requireActive(now);
     const shard = this.#changeable(shardId);
     const key = newStartingHashKey === undefined
@@ -143,14 +147,7 @@ export class Stream {
       );
     }
     this.#updatingUntil = now + takesMs;
-    const at = changeTime([shard], now);
-    shard.close(at);
-    const children = [
-      this.#addShard(shard.firstHash, key - 1n, [shard], at),
-      this.#addShard(key, shard.lastHash, [shard], at),
-    ];
-    shard.wakeWatchers();
-    return children;
+    return this.#divide(shard, key, now);
   }
 
   /** Merges two adjacent shards and gives the child. */
@@ -166,13 +163,25 @@ export class Stream {
       );
     }
     this.#updatingUntil = now + takesMs;
-    const at = changeTime([shard, adjacent], now);
-    lower.close(at);
-    upper.close(at);
-    const child = this.#addShard(lower.firstHash, upper.lastHash, [shard, adjacent], at);
-    lower.wakeWatchers();
-    upper.wakeWatchers();
-    return child;
+    return this.#unite(lower, upper, [shard, adjacent], now);
+  }
+
+  /** Splits and merges until there are `count` open shards of equal ranges. */
+  rescale(count: number, now: number, takesMs: number): void {
+    this.requireActive(now);
+    this.#updatingUntil = now + takesMs;
+    const starts = targetStarts(this.openShards, count, MAX_HASH);
+    const wanted = new Set(starts);
+    for (const shard of this.openShards) {
+      let rest = shard;
+      for (const start of starts) {
+        if (start > rest.firstHash && start <= rest.lastHash) rest = this.#divide(rest, start, now)[1];
+      }
+    }
+    let last: Shard | undefined;
+    for (const shard of this.openShards) {
+      last = last && !wanted.has(shard.firstHash) ? this.#unite(last, shard, [last, shard], now) : shard;
+    }
   }
 
   /** Ends a shard without children. */
@@ -187,6 +196,24 @@ export class Stream {
   requireActive(now: number): void {
     const status = this.status(now);
     if (status !== "ACTIVE") throw notActive(this.name, status, this.origin.accountId);
+  }
+
+  #divide(shard: Shard, key: bigint, now: number): [Shard, Shard] {
+    const at = changeTime([shard], now);
+    shard.close(at);
+    const lower = this.#addShard(shard.firstHash, key - 1n, [shard], at);
+    const upper = this.#addShard(key, shard.lastHash, [shard], at);
+    shard.wakeWatchers();
+    return [lower, upper];
+  }
+
+  // `parents` are both, in the order in which the child shall name them.
+  #unite(lower: Shard, upper: Shard, parents: readonly Shard[], now: number): Shard {
+    const at = changeTime(parents, now);
+    for (const parent of parents) parent.close(at);
+    const child = this.#addShard(lower.firstHash, upper.lastHash, parents, at);
+    for (const parent of parents) parent.wakeWatchers();
+    return child;
   }
 
   #changeable(shardId: string): Shard {

@@ -1,7 +1,7 @@
-// Operations on the shards of a stream: list, split, merge.
+// Operations on the shards of a stream: list, split, merge, update their count.
 
 import type { Account, StreamReference } from "../account.ts";
-import { invalidArgument, KinesisError, notActive } from "../errors.ts";
+import { invalidArgument, KinesisError, notActive, validationError } from "../errors.ts";
 import type { Shard } from "../shard.ts";
 import type { Stream } from "../stream.ts";
 import { HASH_KEY, type Operation, required, SHARD_ID, STREAM, streamTarget } from "./operation.ts";
@@ -106,6 +106,46 @@ export const MergeShards: Operation<
       account.options.transitionMs,
     );
     return undefined;
+  },
+};
+
+export const UpdateShardCount: Operation<StreamReference & { TargetShardCount: number }> = {
+  shape: {
+    ...STREAM,
+    TargetShardCount: { type: "integer", required: true, min: 1, max: 100000 },
+    ScalingType: { type: "string", required: true, values: ["UNIFORM_SCALING"] },
+  },
+  target: streamTarget,
+  run(input, account) {
+    const stream = account.find(input);
+    const now = account.now();
+    stream.requireActive(now);
+    const current = stream.openShards.length;
+    const target = input.TargetShardCount;
+    if (stream.origin.mode === "ON_DEMAND") {
+      throw validationError(
+        `Request is invalid. Stream ${stream.name} under account ${stream.origin.accountId} is in On-Demand mode.`,
+      );
+    }
+    const bound = target > current * 2
+      ? "up over double"
+      : target * 2 < current
+      ? "down below half"
+      : undefined;
+    if (bound !== undefined) {
+      throw invalidArgument(
+        `UpdateShardCount cannot scale ${bound} your current open shard count. Current open shard count: ` +
+          `${current} Target shard count: ${target}`,
+      );
+    }
+    account.requireShards(target - current);
+    stream.rescale(target, now, account.options.transitionMs);
+    return {
+      CurrentShardCount: current,
+      StreamARN: stream.origin.arn,
+      StreamName: stream.name,
+      TargetShardCount: target,
+    };
   },
 };
 

@@ -10,7 +10,7 @@ import {
 } from "./consumers.ts";
 import type { Operation } from "./operation.ts";
 import { GetRecords, GetShardIterator } from "./read.ts";
-import { ListShards, MergeShards, SplitShard } from "./shards.ts";
+import { ListShards, MergeShards, SplitShard, UpdateShardCount } from "./shards.ts";
 import {
   CreateStream,
   DecreaseStreamRetentionPeriod,
@@ -48,6 +48,7 @@ const OPERATIONS = {
   StopStreamEncryption,
   SubscribeToShard,
   UpdateMaxRecordSize,
+  UpdateShardCount,
 };
 
 /** The name of an operation that the local server knows. */
