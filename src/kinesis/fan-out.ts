@@ -218,13 +218,15 @@ class FanOutReader implements ShardReader {
     const { clock, log } = this.#options;
     const { shardId } = this.#shard;
     const error = toConnectorError(thrown);
-    if (isException(error, "ResourceInUseException") && ++this.#inUse <= QUIET_IN_USE) {
+    const broke = this.#heard && error.code === "AWS_UNAVAILABLE";
+    this.#heard = false;
+    const isInUse = isException(error, "ResourceInUseException");
+    if (isInUse && ++this.#inUse <= QUIET_IN_USE) {
       const delayMs = backoffDelay(this.#inUseBackoff, this.#inUse, clock.random());
       log.debug(`${error.message}; trying again`, { shardId, delayMs });
       return delayMs;
     }
-    if (error.code === "AWS_UNAVAILABLE" && this.#heard) {
-      this.#heard = false;
+    if (broke) {
       log.debug(`${error.message}; subscribing again`, { shardId });
       return 0;
     }
@@ -234,7 +236,7 @@ class FanOutReader implements ShardReader {
       return 0;
     }
     const delayMs = await this.#recovery.delayAfter(error);
-    return this.#inUse > 0 ? Math.max(delayMs, this.#resubscribeMs) : delayMs;
+    return isInUse ? Math.max(delayMs, this.#resubscribeMs) : delayMs;
   }
 
   async #endOfExpired(admit: Admit): Promise<GrantedPage | undefined> {

@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 import fc from "fast-check";
 import { type KinesisClient, SubscribeToShardCommand } from "@aws-sdk/client-kinesis";
 import type { RawRecord } from "../../src/core/record.ts";
-import { type ShardEvent } from "../../src/kinesis/decode.ts";
+import type { ShardEvent } from "../../src/kinesis/decode.ts";
 import { FrameDecoder } from "../../src/kinesis/event-stream.ts";
 import type { ReadGrant } from "../../src/kinesis/source.ts";
 import { Subscription } from "../../src/kinesis/subscription.ts";

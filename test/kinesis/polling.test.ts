@@ -2,42 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ConnectorError, type ErrorCode } from "../../src/core/errors.ts";
-import type { GrantedPage, ReadShardOptions, ShardReader, ThrottleEvent } from "../../src/kinesis/source.ts";
+import type { ErrorCode } from "../../src/core/errors.ts";
+import type { ReadShardOptions, ThrottleEvent } from "../../src/kinesis/source.ts";
 import { settle } from "../fakes.ts";
-import { Grants, readFrom } from "./kit.ts";
+import { readFrom } from "./kit.ts";
+import { ReaderRun } from "./reader-run.ts";
 import { failure, page, scripted, shard, summary } from "./scripted-api.ts";
 
 const START = { type: "TRIM_HORIZON" } as const;
-
-/** Pages as they come, and how it ended. */
-class Run {
-  readonly pages: GrantedPage[] = [];
-  readonly grants = new Grants(100);
-  ended: "stopped" | "shard-end" | ConnectorError | undefined;
-
-  constructor(reader: ShardReader) {
-    this.#run(reader).then((end) => this.ended = end, (error) => this.ended = error);
-  }
-
-  async #run(reader: ShardReader): Promise<"stopped" | "shard-end"> {
-    for (;;) {
-      const granted = await reader.next(this.grants.admit);
-      if (granted === undefined) return "stopped";
-      this.pages.push(granted);
-      if (granted.page.shardEnd !== undefined) return "shard-end";
-    }
-  }
-
-  get received(): string[] {
-    return this.pages.flatMap(({ page }) => page.records.map((record) => record.sequenceNumber));
-  }
-
-  get failed(): ConnectorError {
-    assert.ok(this.ended instanceof ConnectorError, `ended: ${this.ended}`);
-    return this.ended;
-  }
-}
 
 function shardFrom(start: ReadShardOptions["start"], more: Partial<ReadShardOptions> = {}): ReadShardOptions {
   return readFrom("shard-0", start, more);
@@ -51,7 +23,7 @@ test("polling reader: a page with more behind it is followed at once, a caught-u
     page([3]),
     page([4]),
   );
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(2500);
   assert.deepEqual(run.received, ["1", "2", "3", "4"]);
   assert.deepEqual(api.reads.map((read) => read.at), [0, 0, 0, 1000, 2000]);
@@ -62,7 +34,7 @@ test("polling reader: a page with more behind it is followed at once, a caught-u
 test("polling reader: a page as large as was asked for is followed at once, whatever the server says", async () => {
   const { api, clock, source } = scripted();
   api.pages.push(page(Array.from({ length: 100 }, (_, index) => index)));
-  new Run(source.open(shardFrom(START)));
+  new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(500);
   assert.deepEqual(api.reads.map((read) => read.at), [0, 0]);
 });
@@ -71,7 +43,7 @@ test("polling reader: throttles wait backoffTime doubling to ten times, and each
   const throttles: ThrottleEvent[] = [];
   const { api, clock, source, log } = scripted({ onThrottle: (event) => void throttles.push(event) });
   for (let count = 0; count < 5; count++) api.pages.push(failure("THROTTLED"));
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(200_000);
   assert.deepEqual(throttles.map((event) => event.attempt), [1, 2, 3, 4, 5]);
   assert.deepEqual(throttles[0], {
@@ -94,7 +66,7 @@ test("polling reader: after a success the next throttle is the first again", asy
   const attempts: number[] = [];
   const { api, clock, source } = scripted({ onThrottle: ({ attempt }) => void attempts.push(attempt) });
   api.pages.push(failure("THROTTLED"), failure("THROTTLED"), page([1]), failure("THROTTLED"));
-  new Run(source.open(shardFrom(START)));
+  new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(60_000);
   assert.deepEqual(attempts, [1, 2, 1]);
 });
@@ -105,7 +77,7 @@ test("polling reader: a number from onThrottle is the delay; a failing hook chan
   }];
   const { api, clock, source, log } = scripted({ onThrottle: () => answers.shift()!() });
   for (let count = 0; count < 4; count++) api.pages.push(failure("THROTTLED"));
-  new Run(source.open(shardFrom(START)));
+  new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(100_000);
   const waits = api.reads.slice(1, 5).map((read, index) => read.at - api.reads[index]!.at);
   // never closer together than maxReadsPerSecond
@@ -117,10 +89,10 @@ test("polling reader: after one shard's first throttle every shard of the stream
   const { api, clock, source } = scripted({ backoffTimeMs: 60_000, maxReadBytesPerSecond: 1000 });
   const behind = { millisBehindLatest: 1 };
   api.pages.push(failure("THROTTLED"));
-  new Run(source.open(shardFrom(START)));
+  new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(1000);
   api.pages.push(page([1], behind), page([2], behind), page([3, 4, 5, 6, 7], behind), page([8], behind));
-  new Run(source.open({ ...shardFrom(START), shardId: "shard-1" }));
+  new ReaderRun(source.open({ ...shardFrom(START), shardId: "shard-1" }));
   await clock.advance(1000);
   // 200 ms between two reads; 500 bytes at 1000 bytes/s take half a second
   assert.deepEqual(api.reads.map((read) => read.at), [0, 1000, 1200, 1400, 1900]);
@@ -129,7 +101,7 @@ test("polling reader: after one shard's first throttle every shard of the stream
 test("polling reader: an expired iterator is replaced under the same grant, AFTER the last record", async () => {
   const { api, clock, source } = scripted();
   api.pages.push(page([1, 2]), failure("ITERATOR_EXPIRED"), page([3]));
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(1500);
   assert.deepEqual(run.received, ["1", "2", "3"]);
   assert.deepEqual(api.positions, [START, { type: "AFTER_SEQUENCE_NUMBER", sequenceNumber: "2" }]);
@@ -141,7 +113,7 @@ test("polling reader: before a record came, a checkpoint is read AT again, never
   const start = { type: "AT_SEQUENCE_NUMBER", sequenceNumber: "7" } as const;
   api.pages.push(failure("ITERATOR_EXPIRED"), page(), failure("ITERATOR_EXPIRED"), page([7]));
   api.pages.push(failure("ITERATOR_EXPIRED"));
-  new Run(source.open(shardFrom(start)));
+  new ReaderRun(source.open(shardFrom(start)));
   await clock.advance(3500);
   assert.deepEqual(api.positions, [start, start, start, {
     type: "AFTER_SEQUENCE_NUMBER",
@@ -155,7 +127,7 @@ test("polling reader: LATEST is connected once; before a record came it goes on 
   let connected = 0;
   api.iterators.push(failure("AWS_UNAVAILABLE", "GetShardIterator"));
   api.pages.push(page(), failure("ITERATOR_EXPIRED"), page([1]));
-  new Run(source.open(shardFrom({ type: "LATEST" }, { restart, onConnected: () => connected++ })));
+  new ReaderRun(source.open(shardFrom({ type: "LATEST" }, { restart, onConnected: () => connected++ })));
   await settle();
   assert.equal(connected, 0, "no iterator yet");
   await clock.advance(3000);
@@ -167,7 +139,7 @@ test("polling reader: while Kinesis does not answer it tries on, says so once a 
   const { api, clock, source, log } = scripted();
   for (let count = 0; count < 20; count++) api.pages.push(failure("AWS_UNAVAILABLE"));
   api.pages.push(page([1]));
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(90_000);
   assert.equal(log.messages("warn").length, 2);
   assert.equal(run.grants.held, 0, "no grant is held while waiting");
@@ -181,7 +153,7 @@ test("polling reader: errors that waiting does not cure end it, and its grant is
   for (const code of ["ACCESS_DENIED", "CREDENTIALS_INVALID", "AWS_REFUSED"] satisfies ErrorCode[]) {
     const { api, clock, source } = scripted();
     api.pages.push(page([1]), failure(code));
-    const run = new Run(source.open(shardFrom(START)));
+    const run = new ReaderRun(source.open(shardFrom(START)));
     await clock.advance(1500);
     assert.equal(run.failed.code, code);
     assert.equal(run.grants.held, 1);
@@ -192,7 +164,7 @@ test("polling reader: errors that waiting does not cure end it, and its grant is
 test("polling reader: iterators that are refused again and again end it as a foreign checkpoint", async () => {
   const { api, clock, source } = scripted();
   for (let count = 0; count < 10; count++) api.pages.push(failure("ITERATOR_EXPIRED"));
-  const run = new Run(source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "7" })));
+  const run = new ReaderRun(source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "7" })));
   await clock.advance(10_000);
   assert.equal(run.failed.code, "FOREIGN_CHECKPOINT");
   assert.match(run.failed.message, /checkpoint 7 is not one of shard shard-0/);
@@ -200,7 +172,9 @@ test("polling reader: iterators that are refused again and again end it as a for
   const second = scripted();
   second.api.pages.push(page([1]));
   for (let count = 0; count < 10; count++) second.api.pages.push(failure("ITERATOR_EXPIRED"));
-  const after = new Run(second.source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "1" })));
+  const after = new ReaderRun(
+    second.source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "1" })),
+  );
   await second.clock.advance(20_000);
   assert.equal(after.failed.code, "AWS_REFUSED");
 });
@@ -214,7 +188,7 @@ test("polling reader: the shard's end comes with its page and the children that 
     endingHashKey: "9",
   }];
   api.pages.push(page([1], { nextShardIterator: undefined, childShards }));
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(0);
   assert.equal(run.ended, "shard-end");
   assert.deepEqual(run.received, ["1"]);
@@ -230,7 +204,7 @@ test("polling reader: children that are not named are looked up, however long th
     { shards: [shard("shard-0"), shard("a", ["shard-0"])], nextToken: "more" },
     { shards: [shard("b", ["shard-0", "other"]), shard("c", ["a"])], nextToken: undefined },
   );
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(10_000);
   const children = run.pages[0]!.page.shardEnd!.childShards;
   assert.deepEqual(children.map((child) => [child.shardId, child.parentShardIds]), [
@@ -246,7 +220,7 @@ test("polling reader: a closed shard does not end without children because a lis
     shards: [shard("shard-0"), shard("shard-1", ["shard-0"])],
     nextToken: undefined,
   });
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(5_000);
   assert.equal(run.ended, "shard-end");
   const { childShards } = run.pages.at(-1)!.page.shardEnd!;
@@ -258,7 +232,7 @@ test("polling reader: a shard that is not found ends only when the same stream t
   api.pages.push(page([1]), failure("SHARD_NOT_FOUND"));
   api.iterators.push("first", failure("SHARD_NOT_FOUND"), failure("SHARD_NOT_FOUND"));
   api.listings.push({ shards: [shard("shard-1")], nextToken: undefined });
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(1500);
   assert.equal(run.ended, undefined, "one listing is no proof");
   await clock.advance(5000);
@@ -278,7 +252,7 @@ test("polling reader: a shard that has expired ends with its children that are s
   const child = { ...shard("shard-1"), parentShardIds: ["shard-0"] };
   const listing = { shards: [child, shard("shard-2")], nextToken: undefined };
   api.listings.push(listing, listing, listing);
-  const run = new Run(source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "7" })));
+  const run = new ReaderRun(source.open(shardFrom({ type: "AT_SEQUENCE_NUMBER", sequenceNumber: "7" })));
   await clock.advance(5000);
   assert.equal(run.ended, "shard-end");
   const ended = run.pages.at(-1)!.page.shardEnd!.childShards;
@@ -292,7 +266,7 @@ test("polling reader: a shard that is listed after all is read on", async () => 
   const { api, clock, source } = scripted();
   api.pages.push(failure("SHARD_NOT_FOUND"), page([1]));
   api.listings.push({ shards: [shard("shard-0")], nextToken: undefined });
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(2000);
   assert.deepEqual(run.received, ["1"]);
 });
@@ -308,7 +282,7 @@ test("polling reader: a stream that is gone, going, or made again stops it and f
     api.pages.push(failure("SHARD_NOT_FOUND"));
     api.summaries.push(failure("AWS_UNAVAILABLE", "DescribeStreamSummary"), failure("THROTTLED"), answer);
     api.iterators.push("first", failure("SHARD_NOT_FOUND"));
-    const run = new Run(source.open(shardFrom(START)));
+    const run = new ReaderRun(source.open(shardFrom(START)));
     await clock.advance(10_000);
     assert.equal(run.failed.code, "STREAM_GONE");
     assert.match(run.failed.message, /stream "orders" was deleted/);
@@ -322,7 +296,7 @@ test("polling reader: a number that was received and is refused now belongs to a
     api.pages.push(page([1]), failure("ITERATOR_EXPIRED"));
     api.iterators.push("first", failure("AWS_REFUSED", "GetShardIterator"));
     api.summaries.push(answer);
-    const run = new Run(source.open(shardFrom(START)));
+    const run = new ReaderRun(source.open(shardFrom(START)));
     await clock.advance(2000);
     assert.equal(run.failed.code, answer.streamCreatedAt === 2000 ? "STREAM_GONE" : "AWS_REFUSED");
   }
@@ -332,7 +306,7 @@ test("polling reader: before a record came, a new iterator is used only in the s
   const { api, clock, source } = scripted();
   api.pages.push(page(), failure("ITERATOR_EXPIRED"), page([1]));
   api.summaries.push(summary({ streamCreatedAt: 2000 }));
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(2000);
   assert.equal(run.failed.code, "STREAM_GONE");
   assert.deepEqual(run.received, []);
@@ -350,7 +324,7 @@ test("polling reader: an abort ends it wherever it waits, with all grants given 
     const { api, clock, source, log } = scripted();
     prepare(api);
     const stop = new AbortController();
-    const run = new Run(source.open(shardFrom(START, { signal: stop.signal })));
+    const run = new ReaderRun(source.open(shardFrom(START, { signal: stop.signal })));
     await clock.advance(100);
     stop.abort();
     await settle();
@@ -369,7 +343,7 @@ test("polling reader: an abort ends it wherever it waits, with all grants given 
       ),
     ])
   );
-  const run = new Run(source.open(shardFrom(START, { signal: stop.signal })));
+  const run = new ReaderRun(source.open(shardFrom(START, { signal: stop.signal })));
   await clock.advance(100);
   assert.equal(run.grants.held, 1);
   stop.abort();
@@ -380,7 +354,7 @@ test("polling reader: an abort ends it wherever it waits, with all grants given 
 
 test("polling reader: closing the source ends its readers; a budget that admits nothing ends it too", async () => {
   const { clock, source } = scripted();
-  const run = new Run(source.open(shardFrom(START)));
+  const run = new ReaderRun(source.open(shardFrom(START)));
   await clock.advance(100);
   await source.close();
   await settle();

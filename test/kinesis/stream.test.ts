@@ -4,11 +4,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { ConnectorError } from "../../src/core/errors.ts";
 import type { ThrottleEvent } from "../../src/kinesis/source.ts";
-import {
-  createKinesisStream,
-  type KinesisStreamOptions,
-  type DataStream,
-} from "../../src/kinesis/stream.ts";
+import { createKinesisStream, type DataStream, type KinesisStreamOptions } from "../../src/kinesis/stream.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { RecordingLogger } from "../fakes.ts";
 import { kinesisClientConfig, startKinesisStream } from "../servers/kinesis.ts";
@@ -51,7 +47,9 @@ test("kinesis stream: is described by name or ARN, and its clock is the server's
   assert.deepEqual(await byArn.describe(signal), described);
   await byArn.listShards(undefined, signal);
   kinesis.putRecord(streamName, { data: "x", partitionKey: "k", shardId: "shardId-000000000000" });
-  const reader = (await byArn.openSource(signal)).open(readFrom("shardId-000000000000", { type: "TRIM_HORIZON" }));
+  const reader = (await byArn.openSource(signal)).open(
+    readFrom("shardId-000000000000", { type: "TRIM_HORIZON" }),
+  );
   await readUntil(reader, (all) => all.length === 1);
   for (const { operation, input } of kinesis.requests) {
     assert.equal(input.StreamARN, described.streamArn, operation);
