@@ -24,6 +24,8 @@ export interface ClientLimits {
   readonly maxAttempts: number;
   /** Hard limit of one call, milliseconds. @default 30000 */
   readonly requestTimeoutMs?: number;
+  /** For answers that last for minutes. @default short ones */
+  readonly streaming?: "http1" | "http2";
 }
 
 /** Gives the configuration of a client for a service. */

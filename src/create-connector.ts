@@ -22,6 +22,7 @@ import { hooksDigest } from "./hooks/digest.ts";
 import { inlineHooks, loadHooks } from "./hooks/load.ts";
 import { importScript } from "./hooks/import.ts";
 import type { Hooks } from "./hooks/types.ts";
+import type { FanOutSettings } from "./kinesis/stream.ts";
 import { processMetrics } from "./metrics/process-metrics.ts";
 import { MetricsRegistry } from "./metrics/registry.ts";
 import { Connector } from "./pipeline/connector.ts";
@@ -139,6 +140,7 @@ function parts(config: Config, clock: Clock, log: Logger, options: CreateConnect
         maxReadsPerSecond: config.kinesis.maxReadsPerSecond,
         maxReadBytesPerSecond: config.kinesis.maxReadBytesPerSecond,
         idlePollMs: config.kinesis.idlePollMs,
+        fanOut: config.useEnhancedFanOut ? await fanOut(config, aws) : undefined,
         onThrottle,
         telemetry,
         clock,
@@ -190,6 +192,14 @@ function publisherOf(
     const options = { namespace: metricsNamespace, level: cloudwatch, workerId, onThrottle, clock, log };
     return await openCloudWatch({ ...options, clientConfig });
   };
+}
+
+/** HTTP/2 is what AWS has; most emulators have HTTP/1.1 only. */
+async function fanOut(config: Config, aws: AwsAccess): Promise<FanOutSettings> {
+  const { consumerArn, endpoint, http2 } = config.kinesis;
+  const streaming = /^http:/i.test(endpoint ?? "") && !http2 ? "http1" : "http2";
+  const clientConfig = await aws("kinesis", { maxAttempts: 1, streaming });
+  return { consumerName: config.consumerName, consumerArn, clientConfig };
 }
 
 /** The npm package `pulsar-client`: of the present folder's project, or of the configuration file's. */

@@ -71,8 +71,11 @@ function reading(config: Config): string {
   if (!config.useEnhancedFanOut) {
     return "polling, which AWS does not charge for; shared with other readers of the stream";
   }
-  return `polling for now (see the warning); enhanced fan-out, as consumer "${config.consumerName}", will cost: AWS ` +
-    "charges for each shard-hour and each GB read (useEnhancedFanOut = false: polling, without these costs)";
+  const { consumerArn } = config.kinesis;
+  return `enhanced fan-out, as consumer "${
+    consumerArn ?? config.consumerName
+  }"; it costs: AWS charges for each ` +
+    "shard-hour and each GB read (useEnhancedFanOut = false: polling, without these costs)";
 }
 
 function leases(config: Config): string {

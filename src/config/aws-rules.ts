@@ -13,6 +13,8 @@ const ANY_REGION = "us-east-1";
 /** Stream, and region and endpoint of each service. */
 export interface AwsTargets {
   readonly streamName: string;
+  /** When the stream, or a consumer of it, was given as ARN. */
+  readonly streamArn: string | undefined;
   readonly region: string;
   readonly kinesis: ServiceAccess;
   readonly leases: ServiceAccess;
@@ -23,8 +25,8 @@ export interface AwsTargets {
 /** Applies design §4's rules for ARNs, regions and endpoints. */
 export function resolveAws(checked: CheckedSettings, env: Environment, findings: Findings): AwsTargets {
   const { settings } = checked;
-  const arn = checkStreamArn(settings, findings);
-  checkConsumerArn(settings, arn, findings);
+  const given = checkStreamArn(settings, findings);
+  const arn = checkConsumerArn(settings, given, findings) ?? given;
   const streamName = settings.awsKinesisStreamName ?? arn?.streamName;
   const isReported = (...path: string[]) => findings.isReported(path);
   if (
@@ -63,6 +65,7 @@ export function resolveAws(checked: CheckedSettings, env: Environment, findings:
   }
   return {
     streamName: streamName ?? "",
+    streamArn: arn?.streamArn,
     region: region ?? settings.kinesis.region ?? ANY_REGION,
     kinesis: access(settings.kinesis.region ?? region, kinesisEndpoint),
     leases: access(settings.leases.region ?? region, dynamoEndpoint),
@@ -114,6 +117,11 @@ function checkStreamArn(settings: Settings, findings: Findings): KinesisArn | un
       ` names the stream "${arn.streamName}", but awsKinesisStreamName is "${settings.awsKinesisStreamName}": keep one`,
     );
   }
+  checkRegions(path, arn, settings, findings);
+  return arn;
+}
+
+function checkRegions(path: string[], arn: KinesisArn, settings: Settings, findings: Findings): void {
   for (
     const [key, region] of [["awsRegion", settings.awsRegion], ["kinesis.region", settings.kinesis.region]]
   ) {
@@ -121,27 +129,32 @@ function checkStreamArn(settings: Settings, findings: Findings): KinesisArn | un
       findings.problem(path, ` is in region "${arn.region}", but ${key} is "${region}": keep one`);
     }
   }
-  return arn;
 }
 
-function checkConsumerArn(settings: Settings, stream: KinesisArn | undefined, findings: Findings): void {
+/** Its stream is the one to read, also of another account. */
+function checkConsumerArn(
+  settings: Settings,
+  stream: KinesisArn | undefined,
+  findings: Findings,
+): KinesisArn | undefined {
   const { consumerArn, consumerName } = settings.kinesis;
-  if (consumerArn === undefined) return;
+  if (consumerArn === undefined) return undefined;
   const path = ["kinesis", "consumerArn"];
   const arn = parseKinesisArn(consumerArn);
   if (arn?.consumerName === undefined) {
     const example = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/name:1690000000";
     findings.wrongValue(path, consumerArn, `an ARN like "${example}"`);
-    return;
+    return undefined;
   }
   const name = settings.awsKinesisStreamName ?? stream?.streamName;
   if (stream ? arn.streamArn !== stream.streamArn : name !== undefined && arn.streamName !== name) {
     findings.problem(path, ` is a consumer of the stream "${arn.streamName}", not of the one that is read`);
-  }
+  } else if (stream === undefined) checkRegions(path, arn, settings, findings);
   if (consumerName !== undefined && consumerName !== arn.consumerName) {
     findings.problem(
       path,
       ` names the consumer "${arn.consumerName}", but kinesis.consumerName is "${consumerName}"`,
     );
   }
+  return arn;
 }

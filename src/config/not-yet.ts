@@ -4,22 +4,15 @@
 import { configError } from "./findings.ts";
 import type { Config } from "./types.ts";
 
-/** The one option that is accepted although this version does something else (Java's default is true). */
-export const FAN_OUT_BY_POLLING =
-  "useEnhancedFanOut = true: this version reads by polling instead; enhanced fan-out " +
-  "comes with a later one (useEnhancedFanOut = false takes this warning away)";
-
 /** Lines `file:line:column: key = value: …` of what this version does not do. */
 export function listNotYet(config: Config): string[] {
-  const { leases, kinesis, given } = config;
+  const { leases, given } = config;
   const lines: string[] = [];
   const refuse = (key: string, what: string) => {
     const place = given[key] ?? "";
     lines.push(`${place === "" ? "" : `${place}: `}${key}${what}: not yet in this version`);
   };
   if (leases.store === "file") refuse("leases.store", ' = "file"');
-  if (kinesis.consumerArn !== undefined) refuse("kinesis.consumerArn", " (enhanced fan-out)");
-  if (kinesis.http2) refuse("kinesis.http2", " = true");
   return lines;
 }
 

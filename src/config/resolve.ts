@@ -6,7 +6,6 @@ import type { CheckedSettings } from "./check.ts";
 import { resolveCredentials } from "./credentials.ts";
 import { resolveFile } from "./files.ts";
 import type { Findings } from "./findings.ts";
-import { FAN_OUT_BY_POLLING } from "./not-yet.ts";
 import { pathText } from "./paths.ts";
 import { resolveDeadLetterTopic, resolvePulsar } from "./pulsar-rules.ts";
 import { RECORD_PROPERTIES } from "../core/record.ts";
@@ -20,10 +19,11 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
   const { settings } = checked;
   checkStart(checked, findings);
   const targets = resolveAws(checked, env, findings);
+  const { streamArn } = targets;
   const names = resolveNames(settings, findings);
   warnOfEndpoints(settings, targets, names, findings);
   const kinesisRecordProperties = knownProperties(settings, findings);
-  if (settings.useEnhancedFanOut) findings.warn(FAN_OUT_BY_POLLING);
+  warnOfUnusedConsumer(settings, findings);
   const { awsCredentialPluginName, awsCredentialPluginParam, applicationName } = settings;
   const awsCredentials = findings.isReported(["awsCredentialPluginParam"])
     ? { type: "default" } as const
@@ -39,7 +39,7 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
     awsKinesisStreamName: targets.streamName,
     awsRegion: targets.region,
     pulsar,
-    kinesis: { ...settings.kinesis, ...targets.kinesis },
+    kinesis: { ...settings.kinesis, ...targets.kinesis, ...streamArn === undefined ? {} : { streamArn } },
     leases: { ...settings.leases, ...targets.leases },
     metrics: { ...settings.metrics, ...targets.metrics, cloudwatch: targets.cloudwatch },
     hooks,
@@ -64,6 +64,14 @@ function checkStart(checked: CheckedSettings, findings: Findings): void {
       ["initialPositionInStream"],
       ": When initialPositionInStream is AT_TIMESTAMP, startAtTime must be specified",
     );
+  }
+}
+
+function warnOfUnusedConsumer({ useEnhancedFanOut, kinesis }: Settings, findings: Findings): void {
+  if (useEnhancedFanOut) return;
+  for (const key of ["consumerArn", "consumerName"] as const) {
+    if (kinesis[key] === undefined) continue;
+    findings.warn(`kinesis.${key} is for enhanced fan-out and not used: useEnhancedFanOut = false`);
   }
 }
 

@@ -33,10 +33,13 @@ export const kinesisTable = v.pipe(
       }),
     ),
     consumerArn: v.optional(
-      text("An existing fan-out consumer as ARN, instead of one that is registered by name.", {
-        allowed:
-          'an ARN like "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/name:1690000000"',
-      }),
+      text(
+        "An existing fan-out consumer as ARN, also of another account, instead of one that is registered by name.",
+        {
+          allowed:
+            'an ARN like "arn:aws:kinesis:eu-west-1:123456789012:stream/orders/consumer/name:1690000000"',
+        },
+      ),
     ),
     consumerName: v.optional(
       text("Name of the fan-out consumer.", {
@@ -46,7 +49,12 @@ export const kinesisTable = v.pipe(
       }),
     ),
     ...access("Kinesis", "awsEndpoint"),
-    http2: v.optional(flag("Whether an `http:` endpoint (an emulator) is spoken to in HTTP/2."), false),
+    http2: v.optional(
+      flag(
+        "Whether fan-out over an `http:` endpoint (an emulator) uses HTTP/2; over `https:` it always does.",
+      ),
+      false,
+    ),
     maxBufferedBytes: v.optional(
       integer("Bytes of records in memory at most, over all shards; bounds memory.", { min: 1 }),
       67_108_864,

@@ -52,6 +52,21 @@ test("config aws: a consumer's ARN must be of the stream that is read", () => {
   );
 });
 
+test("config aws: a consumer's ARN names the stream, also that of another account", () => {
+  const consumerArn = `${ARN}/consumer/me:1690000000`;
+  const config = parse({ ...bare, useEnhancedFanOut: true, kinesis: { consumerArn } });
+  assert.equal(config.kinesis.streamArn, ARN);
+  assert.equal(config.awsKinesisStreamName, "clicks");
+  assert.match(
+    problems({ ...bare, awsRegion: "eu-west-1", kinesis: { consumerArn } })[0]!,
+    /consumerArn is in region ".*", but awsRegion is "eu-west-1"/,
+  );
+  const unused = parse({ ...bare, useEnhancedFanOut: false, kinesis: { consumerArn } }).warnings;
+  assert.deepEqual(unused, [
+    "kinesis.consumerArn is for enhanced fan-out and not used: useEnhancedFanOut = false",
+  ]);
+});
+
 test("config aws: the region comes from the file, the ARN, AWS_REGION, AWS_DEFAULT_REGION, in this order", () => {
   const env = { AWS_REGION: "us-west-1", AWS_DEFAULT_REGION: "us-west-2" };
   assert.equal(parse(small, env).awsRegion, "eu-west-1");
@@ -148,11 +163,10 @@ test("config aws: names that are too short or too long for AWS are refused", () 
   );
 });
 
-test("config aws: enhanced fan-out is accepted with exactly one warning", () => {
+test("config aws: enhanced fan-out is what it says, without a warning", () => {
   for (const input of [{ ...small, useEnhancedFanOut: true }, { ...small, useEnhancedFanOut: "" }]) {
     const config = parse(input);
     assert.equal(config.useEnhancedFanOut, true);
-    assert.equal(config.warnings.length, 1);
-    assert.match(config.warnings[0]!, /^useEnhancedFanOut = true: this version reads by polling instead/);
+    assert.deepEqual(config.warnings, []);
   }
 });
