@@ -95,6 +95,7 @@ function whyNot({ code, message }: Error & { readonly code?: string }): string {
     case "EACCES":
       return "this user may not use that port; ports below 1024 are often reserved";
     case "EADDRNOTAVAIL":
+    case "EINVAL": // Deno's word for it
     case "ENOTFOUND":
       return 'this machine has no such address; http.host = "127.0.0.1" is for this machine only, "0.0.0.0" for all';
     default:

@@ -1,17 +1,12 @@
 // What is in a topic, judged by Pulsar's official Python client (topic_reader.py): built on the C++ client, so an
-// opinion independent of the Java one in topic-reader.ts. The client is installed once, from PyPI, in the cache folder.
+// opinion independent of the Java one in topic-reader.ts. The client is installed once (python-environment.ts).
 
 import { Buffer } from "node:buffer";
-import { execFile, spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
+import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { pulsarBroker } from "./broker.ts";
-import { cacheFolder } from "./java.ts";
+import { missingPython, pythonWith } from "./python-environment.ts";
 import type { MessageSummary } from "./topic-reader.ts";
 
 /** A message as the Python client gives it. It tells neither sequence ids nor whether an absent key was empty. */
@@ -60,26 +55,15 @@ export interface PythonReadOptions {
 
 const READER = fileURLToPath(new URL("./topic_reader.py", import.meta.url));
 const REQUIREMENTS = fileURLToPath(new URL("./python-requirements.txt", import.meta.url));
-const run = promisify(execFile);
 
-let missing: { readonly reason: string | undefined } | undefined;
-let installed: Promise<string> | undefined;
-
-/**
- * Why Python cannot be used here, or undefined: `test(name, { skip: pythonMissing() ?? false }, …)`. With CI=true
- * it throws instead, so that no test of it is skipped there.
- */
+/** As {@link missingPython}: `test(name, { skip: pythonMissing() ?? false }, …)`. */
 export function pythonMissing(): string | undefined {
-  missing ??= { reason: whyMissing() };
-  if (missing.reason !== undefined && process.env.CI === "true") {
-    throw new Error(`tests need Python: ${missing.reason}`);
-  }
-  return missing.reason;
+  return missingPython(REQUIREMENTS);
 }
 
 /** The interpreter that has the client, installed at first use: seconds, and then found in the cache folder. */
 export function pythonWithPulsar(): Promise<string> {
-  return installed ??= install();
+  return pythonWith(REQUIREMENTS);
 }
 
 /** All messages of a topic from the earliest on: partition after partition, each in its order. */
@@ -149,50 +133,4 @@ async function ask<T>(
   await left;
   if (!ended) throw new Error(`python: ${topic}: ended too soon\n${words}`);
   return messages;
-}
-
-function python(): string {
-  return process.env.PYTHON ?? "python3";
-}
-
-function whyMissing(): string | undefined {
-  const version = baseVersion();
-  if (version === undefined) return `no ${python()} (3.9 or newer)`;
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  if (major !== 3 || minor < 9) return `Python is version ${version}, 3.9 or newer is needed`;
-  if (existsSync(folderFor(version))) return undefined;
-  const able = spawnSync(python(), ["-c", "import venv, ensurepip"]);
-  return able.status === 0 ? undefined : "Python has no venv or pip (Debian: package python3-venv)";
-}
-
-function baseVersion(): string | undefined {
-  const code = "import sys; print(*sys.version_info[:3], sep='.')";
-  const answer = spawnSync(python(), ["-c", code], { encoding: "utf8" });
-  return answer.error || answer.status !== 0 ? undefined : answer.stdout.trim();
-}
-
-// Another client or another Python is another folder.
-function folderFor(version: string): string {
-  const wanted = createHash("sha256").update(readFileSync(REQUIREMENTS)).digest("hex").slice(0, 16);
-  return join(cacheFolder(), `python-${version}-${wanted}`);
-}
-
-async function install(): Promise<string> {
-  const version = baseVersion();
-  if (version === undefined) throw new Error(`python: no ${python()}`);
-  const folder = folderFor(version);
-  if (existsSync(folder)) return join(folder, "bin", "python");
-  mkdirSync(cacheFolder(), { recursive: true });
-  const made = mkdtempSync(join(cacheFolder(), "python-"));
-  try {
-    await run(python(), ["-m", "venv", made]);
-    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS];
-    await run(join(made, "bin", "python"), pip);
-    // an environment finds itself by where its interpreter lies, so it may be moved (its scripts may not)
-    renameSync(made, folder);
-  } catch (error) {
-    rmSync(made, { recursive: true, force: true });
-    if (!existsSync(folder)) throw error; // else another process was first
-  }
-  return join(folder, "bin", "python");
 }
