@@ -15,6 +15,7 @@ import { FILTERED, MULTIPLIED } from "./made-messages.ts";
 import { onceChunks } from "./once-chunks.ts";
 import { onceSteal } from "./once-steal.ts";
 import type { Figures, ProofScope } from "./proof.ts";
+import { simulation } from "./simulation.ts";
 import { takeover } from "./takeover.ts";
 import { unloads } from "./unloads.ts";
 
@@ -41,6 +42,7 @@ const [ONCE, PLAIN] = ["effectively-once", "at-least-once"] as const;
 
 /** By name, in the order in which they run. */
 const PROOFS: Readonly<Record<string, Proof>> = {
+  simulation: { prove: (scope, { rounds }) => simulation(scope, { stories: rounds(1_000, 50_000) }) },
   kills: { prove: (scope, { rounds }) => kills(scope, { rounds: rounds(5, 50) }) },
   latest: { prove: (scope, { rounds }) => latest(scope, { rounds: rounds(2, 10) }) },
   "latest-once": {

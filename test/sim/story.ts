@@ -1,0 +1,287 @@
+// One story: some workers share a stream while things go wrong, then nothing goes wrong any more and everything has to
+// come to its good end. What happens is a value (so that it can be made smaller); how lines behave is drawn by chance.
+
+import { comparePositions } from "../../src/core/position.ts";
+import { Chance } from "../chance.ts";
+import { Judge, type Start } from "./judge.ts";
+import { FAIR, type Weather } from "./line.ts";
+import { SimStream } from "./stream.ts";
+import { SimTable } from "./table.ts";
+import { EPOCH, Timeline } from "./timeline.ts";
+import { type Plant, type Planted, type Settings, Worker, type World } from "./worker.ts";
+
+/** Something that happens. `who` counts through the workers that it can happen to. */
+export type Deed =
+  | { readonly type: "put"; readonly count: number }
+  | { readonly type: "split" }
+  | { readonly type: "merge" }
+  | { readonly type: "start" }
+  | { readonly type: "kill"; readonly who: number }
+  | { readonly type: "stop"; readonly who: number }
+  /** For so many percent of the failover time. */
+  | { readonly type: "freeze"; readonly who: number; readonly percent: number }
+  /** Nothing gets through from or to it for so long. */
+  | { readonly type: "cut"; readonly who: number; readonly percent: number }
+  /** Its wall clock is set. */
+  | { readonly type: "set clock"; readonly who: number; readonly seconds: number };
+
+/** A deed and the pause before it, in percent of the failover time. */
+export interface Step {
+  readonly percent: number;
+  readonly deed: Deed;
+}
+
+/** A whole story, as a value. */
+export interface Story {
+  /** For all that is left to chance. */
+  readonly chance: number;
+  readonly position: "LATEST" | "TRIM_HORIZON" | "AT_TIMESTAMP";
+  readonly failoverTimeMs: number;
+  readonly shards: number;
+  readonly workers: number;
+  /** Records before the first worker starts. */
+  readonly before: number;
+  readonly steps: readonly Step[];
+  readonly weather: Weather;
+  readonly checkpointIntervalMs: number;
+  readonly numRetries: number;
+  readonly receiveQueueSize: number;
+  readonly room: number;
+  readonly receiptsMs: number;
+}
+
+/** What came of it. */
+export interface Outcome {
+  readonly error: Error | undefined;
+  readonly events: number;
+  readonly stored: number;
+  readonly duplicates: number;
+  readonly takes: number;
+  readonly steals: number;
+  /** Simulated milliseconds. */
+  readonly duration: number;
+}
+
+/** How a story is told. */
+export interface Telling {
+  readonly plant?: ((planted: Planted) => Plant) | undefined;
+  /** Told what happens, with the time in milliseconds before it. */
+  readonly say?: ((line: string) => void) | undefined;
+}
+
+/** Plays it. Never rejects: what is wrong is in the outcome. */
+export async function play(story: Story, telling: Telling = {}): Promise<Outcome> {
+  const stage = new Stage(story, telling);
+  try {
+    await stage.play();
+  } catch (error) {
+    stage.judge.fail((error as Error).stack ?? String(error));
+  }
+  const { judge: { violation, stored, duplicates, takes, steals }, timeline } = stage;
+  return {
+    error: violation,
+    events: timeline.events,
+    stored,
+    duplicates,
+    takes,
+    steals,
+    duration: timeline.now,
+  };
+}
+
+/** Everything has to be delivered so long after the last fault. */
+const PATIENCE_MS = 120_000;
+
+class Stage {
+  readonly timeline = new Timeline();
+  readonly judge: Judge;
+  readonly #story: Story;
+  readonly #stream: SimStream;
+  readonly #table: SimTable;
+  readonly #world: World;
+  readonly #workers: Worker[] = [];
+  readonly #say: (text: string) => void;
+  #isCalm = false;
+  #isEnding = false;
+
+  constructor(story: Story, { plant = () => ({}), say }: Telling) {
+    const { timeline } = this;
+    this.#story = story;
+    this.#say = say === undefined
+      ? () => {}
+      : (text) => say(`${timeline.now.toFixed(0).padStart(7)} ${text}`);
+    const chance = new Chance(story.chance);
+    this.#stream = new SimStream(timeline, chance, story.shards);
+    this.#table = new SimTable(timeline);
+    const start: Start = story.position === "AT_TIMESTAMP"
+      ? { type: "AT_TIMESTAMP", timestamp: EPOCH + 1_000 }
+      : { type: story.position };
+    const settings: Settings = { ...story, start, idlePollMs: story.failoverTimeMs };
+    this.judge = new Judge({
+      timeline,
+      stream: this.#stream,
+      table: this.#table,
+      start,
+      failoverTimeMs: story.failoverTimeMs,
+      say: this.#say,
+    });
+    this.#world = {
+      timeline,
+      stream: this.#stream,
+      table: this.#table,
+      judge: this.judge,
+      chance,
+      settings,
+      weather: () => this.#isCalm ? FAIR : story.weather,
+      plant,
+      onGaveUp: () => this.#isEnding ? undefined : this.#start(),
+      say: this.#say,
+      isTold: say !== undefined,
+    };
+  }
+
+  async play(): Promise<void> {
+    const { before, workers, steps } = this.#story;
+    this.#stream.put(before >> 1);
+    await this.#pass(2_000);
+    this.#stream.put(before - (before >> 1));
+    await this.#pass(1_000);
+    for (let count = workers; count > 0; count--) this.#start();
+    for (const { percent, deed } of steps) {
+      await this.#pass(percent * this.#story.failoverTimeMs / 100);
+      this.#say(`* ${JSON.stringify(deed)}`);
+      this.#do(deed);
+      if (this.judge.violation !== undefined) return;
+    }
+    await this.#comeToGoodEnd();
+  }
+
+  async #pass(ms: number): Promise<void> {
+    if (this.judge.violation === undefined) await this.timeline.advance(ms);
+  }
+
+  #start(): void {
+    const worker = new Worker(`w${this.#workers.length}`, this.#world);
+    this.#workers.push(worker);
+    this.#say(`* ${worker.id} starts`);
+    worker.start();
+  }
+
+  #do(deed: Deed): void {
+    switch (deed.type) {
+      case "put":
+        return this.#stream.put(deed.count);
+      case "split":
+        return void this.#stream.split();
+      case "merge":
+        return void this.#stream.merge();
+      case "start":
+        if (this.#living().length < 4) this.#start();
+        return;
+    }
+    const some = this.#living();
+    const worker = some[deed.who % some.length];
+    if (worker === undefined) return;
+    const { failoverTimeMs } = this.#story;
+    this.#say(`* it is ${worker.id}`);
+    switch (deed.type) {
+      case "kill":
+        return this.timeline.kill(worker.process);
+      case "stop":
+        return worker.stop();
+      case "freeze":
+        this.timeline.freeze(worker.process);
+        this.timeline.after(deed.percent * failoverTimeMs / 100, undefined, () => this.#thaw(worker));
+        return;
+      case "cut":
+        worker.cut(true);
+        this.timeline.after(deed.percent * failoverTimeMs / 100, undefined, () => worker.cut(false));
+        return;
+      case "set clock":
+        return worker.clock.setWall(deed.seconds * 1000);
+    }
+  }
+
+  #thaw(worker: Worker): void {
+    this.#say(`* ${worker.id} goes on`);
+    this.timeline.thaw(worker.process);
+  }
+
+  /** Those to whom something can happen. */
+  #living(): Worker[] {
+    return this.#workers.filter((worker) => worker.isWorking && !worker.process.frozen);
+  }
+
+  /** Nothing goes wrong any more: whatever was put is delivered in bounded time, every lease is where it belongs. */
+  async #comeToGoodEnd(): Promise<void> {
+    this.#say("* calm");
+    this.#isCalm = true;
+    for (const worker of this.#workers) {
+      worker.cut(false);
+      if (worker.process.frozen) this.#thaw(worker);
+    }
+    if (!this.#workers.some((worker) => worker.isWorking)) this.#start();
+    await this.#pass(3 * this.#story.failoverTimeMs); // so that no write is on its way any more
+    await this.#within(PATIENCE_MS + 12 * this.#story.failoverTimeMs, () => this.#missing());
+    this.#isEnding = true;
+    for (const worker of this.#workers) if (worker.isWorking) worker.stop();
+    this.#say("* the end");
+    await this.#within(60_000, () => this.#remains());
+  }
+
+  /** Waits until nothing is amiss any more. */
+  async #within(ms: number, amiss: () => string | undefined): Promise<void> {
+    const end = this.timeline.now + ms;
+    for (let text = amiss(); text !== undefined && this.judge.violation === undefined; text = amiss()) {
+      if (this.timeline.now >= end) return this.judge.fail(`after ${ms} ms of calm ${text}`);
+      await this.timeline.advance(500);
+    }
+  }
+
+  /** What is not yet as it has to be in the end. */
+  #missing(): string | undefined {
+    for (const shard of this.#stream.shards) {
+      const row = this.#table.row(shard.id);
+      const owner = row && this.#workers.find(({ id }) => id === row.leaseOwner);
+      if (row !== undefined && !(owner?.isWorking && this.judge.isFresh(shard, owner.id))) {
+        return `the lease of ${shard.id} is not held`;
+      }
+      if (row === undefined && !this.judge.isOver(shard)) {
+        if (this.#isNeverRead(shard)) continue;
+        return `${shard.id} has no lease`;
+      }
+      const open = shard.users.find((user) => user.storedAt === undefined && this.judge.isRequired(user));
+      if (open !== undefined) return `${open.id} is not stored`;
+      if (shard.closedAt !== undefined && !this.judge.isOver(shard)) return `${shard.id} is not at SHARD_END`;
+      const last = shard.users.findLast((user) => this.judge.isRequired(user));
+      if (row === undefined || last === undefined || shard.closedAt !== undefined) continue;
+      if (comparePositions(row.checkpoint, last) < 0) return `${shard.id} is not checkpointed at ${last.id}`;
+    }
+    return undefined;
+  }
+
+  /** Closed before anybody came, at a position that leaves it out. */
+  #isNeverRead(shard: SimStream["shards"][number]): boolean {
+    return shard.closedAt !== undefined && !shard.users.some((user) => this.judge.isRequired(user)) &&
+      !shard.parents.some((parent) => this.judge.hadLease(parent));
+  }
+
+  /** What a clean stop has not done. */
+  #remains(): string | undefined {
+    const living = this.#workers.find((worker) => worker.isLiving);
+    if (living !== undefined) return `${living.id} has not stopped`;
+    const undrained = this.#workers.find((worker) =>
+      worker.isStopping && worker.result?.undrained.length !== 0
+    );
+    if (undrained !== undefined && !undrained.process.dead && this.#workers.at(-1) === undrained) {
+      return `${undrained.id} left ${undrained.result?.undrained.join(" ")} undrained`;
+    }
+    for (const { leaseKey, leaseOwner } of this.#table.leases()) {
+      const owner = this.#workers.find((worker) => worker.id === leaseOwner);
+      if (owner?.isStopping && !owner.process.dead && owner.result !== undefined) {
+        return `${leaseKey} is still held by ${leaseOwner}`;
+      }
+    }
+    return undefined;
+  }
+}
