@@ -13,6 +13,8 @@ import { ChildLeases } from "./child-leases.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
 import { Cleanup } from "./cleanup.ts";
 import type { StreamIdentity } from "./lease.ts";
+import { LeavingLeases } from "./leaving.ts";
+import type { Observations } from "./observation.ts";
 import { ParentWatch } from "./parents.ts";
 import { RenewalLoop } from "./renewals.ts";
 import { forEachBounded, type OnLeaseThrottle, PARALLEL_CALLS, Retry } from "./retry.ts";
@@ -40,6 +42,13 @@ export interface LeaseCoordinatorOptions {
   readonly onAcquired: (held: HeldLease) => void;
   /** A lease given to `onAcquired` is not ours any more and was not finished; its `lost` signal is aborted. */
   readonly onLost: (held: HeldLease, loss: LeaseLoss) => void;
+  /**
+   * A lease given to `onAcquired` is to be given up, for an even share: to be resolved when nothing of the shard is in
+   * flight and its last checkpoint is stored, or the signal aborts. Then it is released. @default nothing is in flight
+   */
+  readonly onGiveUp?: ((held: HeldLease, signal: AbortSignal) => Promise<void>) | undefined;
+  /** What was seen of the table before the start, by the same clock. @default nothing */
+  readonly observations?: Observations | undefined;
   /** Something failed that waiting does not cure; the connector has to stop. */
   readonly onFault: (error: ConnectorError) => void;
   readonly onThrottle?: OnLeaseThrottle | undefined;
@@ -55,6 +64,7 @@ export class LeaseCoordinator {
   readonly #takes: TakeLoop;
   readonly #renewals: RenewalLoop;
   readonly #parents: ParentWatch;
+  readonly #leaving: LeavingLeases;
   readonly #sync: ShardSync | undefined;
   readonly #children: ChildLeases;
   readonly #cleanup: Cleanup;
@@ -70,15 +80,24 @@ export class LeaseCoordinator {
     setMaxListeners(0, this.#stopTaking.signal, this.#stop.signal);
     const times = leaseTimes(options.failoverTimeMs);
     this.#retry = new Retry(options);
+    this.#leaving = new LeavingLeases({
+      ...options,
+      retry: this.#retry,
+      drain: async (held, signal) => {
+        if (!held.isFinished) await options.onGiveUp?.(held, signal);
+      },
+      stop: this.#stopTaking.signal,
+    });
     this.#takes = new TakeLoop({
       ...options,
       times,
       retry: this.#retry,
       held: this.#held,
+      leaving: () => this.#leaving.keys,
       take: (row) => this.#take(row),
-      onScan: () => {
-        this.#hasScanned = true;
-        this.#parents.ring();
+      onScan: (rows) => this.#look(rows),
+      giveAway: (keys) => {
+        for (const key of keys) this.#leaving.add(this.#held.get(key)!, "others have less than their share");
       },
     });
     this.#parents = new ParentWatch({
@@ -114,6 +133,7 @@ export class LeaseCoordinator {
       ...options,
       times,
       retry: this.#retry,
+      sync: this.#sync,
       leases: () => this.leases(),
       onDelete: (held) => this.#held.delete(held.shardId),
     });
@@ -134,6 +154,7 @@ export class LeaseCoordinator {
   async stopTaking(): Promise<void> {
     this.#stopTaking.abort();
     await this.#takeLoop;
+    await this.#leaving.settled();
   }
 
   /** Ends all loops. Leases that were not released expire. */
@@ -223,11 +244,11 @@ export class LeaseCoordinator {
 
   /**
    * Resolves with true when all parents of a held shard are finished (or have no lease), with false when the lease
-   * was lost, released, or the coordinator stopped. Its last word is a consistent read (G2). Rejects with a
+   * was lost, released, the signal aborted, or the coordinator stopped. Its last word is a consistent read (G2). Rejects with a
    * ConnectorError that is not retryable.
    */
-  waitForParents(held: HeldLease): Promise<boolean> {
-    return this.#parents.wait(held);
+  waitForParents(held: HeldLease, signal?: AbortSignal): Promise<boolean> {
+    return this.#parents.wait(held, signal);
   }
 
   /** Whatever ends a loop, or a callback that nobody waits for, is a fault. */
@@ -290,7 +311,17 @@ export class LeaseCoordinator {
       this.wake();
     },
     released: (held) => void this.#forget(held),
+    handOverAsked: (held) => this.#leaving.add(held, "another worker of a KCL 3.x fleet is to go on with it"),
   };
+
+  #look(rows: ReadonlyMap<string, Lease>): void {
+    this.#hasScanned = true;
+    for (const held of this.#held.values()) {
+      const row = rows.get(held.shardId);
+      if (row !== undefined) held.seen(row);
+    }
+    this.#parents.ring();
+  }
 
   /** False when it is forgotten already. */
   #forget(held: HeldLease): boolean {

@@ -28,6 +28,8 @@ export interface HeldLeaseEvents {
   finished(held: HeldLease): void;
   /** The owner is removed from its row. */
   released(held: HeldLease): void;
+  /** A KCL 3.x fleet asks for it: to be drained and released soon. Once. */
+  handOverAsked(held: HeldLease): void;
 }
 
 /** What all leases of a worker share. */
@@ -92,6 +94,8 @@ export class HeldLease {
   /** Why it is not alive any more. */
   #end: "lost" | "releasing" | "released" | undefined;
   #connectLatestOnce: boolean;
+  /** Its row names us as `checkpointOwner`. */
+  #isHandedOver = false;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(lease: Lease, sentAt: number, connectLatestOnce: boolean, options: HeldLeaseOptions) {
@@ -209,11 +213,24 @@ export class HeldLease {
       if (this.#end !== "releasing" && !this.isAlive()) return "lost";
       this.#end = "releasing";
       // On condition of the counter, as every write: a late one must not evict us after we took the lease again.
-      const written = await this.#write(() => ({ leaseOwner: null }), (row) => row.leaseOwner === undefined);
+      // A lease that is handed over has its next owner in the row already (kcl-compat §3.2, evict of 3.x).
+      const written = await this.#write(
+        () => this.#isHandedOver ? { checkpointOwner: null } : { leaseOwner: null },
+        (row) => ownerOf(row) !== this.#options.workerId,
+      );
       this.#end = "released";
       this.#options.events.released(this);
       return written ? "released" : "lost";
     });
+  }
+
+  /**
+   * What a scan shows of its row: when somebody else has written it since, it is lost, sooner than by the next write.
+   */
+  seen(row: Lease): void {
+    // A scan may be older than our last write, and our unanswered writes count up too.
+    if (row.leaseCounter <= this.#lease.leaseCounter || this.#isOurs(row)) return;
+    this.#lose({ reason: "taken", owner: ownerOf(row) });
   }
 
   /** The shard had to wait for its parents, so a LATEST start would skip what arrived meanwhile. */
@@ -240,7 +257,10 @@ export class HeldLease {
       const sentAt = clock.monotonic();
       const since = this.#unansweredSince ??= sentAt;
       try {
-        const result = await store.update(this.shardId, counter, change(this.#lease));
+        const result = await store.update(this.shardId, counter, {
+          ...change(this.#lease),
+          ...(this.#isHandedOver ? { whileCheckpointOwner: this.#options.workerId } : {}),
+        });
         if (result.done) {
           this.#adopt(result.lease, since);
           return true;
@@ -252,8 +272,9 @@ export class HeldLease {
         throw error;
       }
       const row = await store.get(this.shardId);
+      if (this.#isAskedFor(row, counter)) continue;
       if (row === undefined || row.leaseCounter !== counter + 1 || !this.#isOurs(row)) {
-        this.#lose(row === undefined ? { reason: "gone" } : { reason: "taken", owner: row.leaseOwner });
+        this.#lose(row === undefined ? { reason: "gone" } : { reason: "taken", owner: ownerOf(row) });
         return false;
       }
       // An earlier write of ours arrived whose answer we never got.
@@ -266,6 +287,16 @@ export class HeldLease {
   #isOurs(row: Lease): boolean {
     const owner = ownerOf(row);
     return owner === this.#options.workerId || (owner === undefined && this.#end === "releasing");
+  }
+
+  /** A hand-over of KCL 3.x began since the last write: it leaves the counter as it is (kcl-compat §3.2). */
+  #isAskedFor(row: Lease | undefined, counter: number): boolean {
+    if (this.#isHandedOver || row?.leaseCounter !== counter) return false;
+    if (row.checkpointOwner !== this.#options.workerId) return false;
+    this.#isHandedOver = true;
+    this.#lease = row;
+    this.#options.events.handOverAsked(this);
+    return true;
   }
 
   #adopt(row: Lease, sentAt: number): void {

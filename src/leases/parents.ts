@@ -31,9 +31,9 @@ export class ParentWatch {
 
   /**
    * Resolves with true when all parents of a held shard are finished (or have no lease), with false when the lease
-   * was lost, released, or `stop` aborted. Its last word is a consistent read.
+   * was lost, released, or `stop` or the signal aborted. Its last word is a consistent read.
    */
-  async wait(held: HeldLease): Promise<boolean> {
+  async wait(held: HeldLease, signal: AbortSignal = this.#options.stop): Promise<boolean> {
     const bell = new Bell(this.#options.clock);
     for (const parent of held.lease.parentShardIds) {
       const waiting = this.#waitingFor.get(parent);
@@ -41,7 +41,7 @@ export class ParentWatch {
       else waiting.add(bell);
     }
     try {
-      return await this.#finished(held, bell);
+      return await this.#finished(held, bell, signal);
     } finally {
       for (const parent of held.lease.parentShardIds) {
         const waiting = this.#waitingFor.get(parent);
@@ -64,18 +64,19 @@ export class ParentWatch {
     for (const parent of this.#waitingFor.keys()) this.ringFor(parent);
   }
 
-  async #finished(held: HeldLease, bell: Bell): Promise<boolean> {
+  async #finished(held: HeldLease, bell: Bell, signal: AbortSignal): Promise<boolean> {
     const { stop, row, read, lookEveryMs } = this.#options;
-    while (held.isAlive() && !stop.aborted) {
+    const mayBegin = () => held.isAlive() && !stop.aborted && !signal.aborted;
+    while (mayBegin()) {
       const { version } = bell;
       if (unfinishedParents(held.lease, row).length === 0) {
         const parents = await read(held.lease.parentShardIds, stop);
         if (parents.size > 0) held.hasWaited();
         if (unfinishedParents(held.lease, (id) => parents.get(id)).length === 0) {
-          return held.isAlive() && !stop.aborted;
+          return mayBegin();
         }
       }
-      await bell.wait(version, lookEveryMs, stop, held.lost);
+      await bell.wait(version, lookEveryMs, stop, held.lost, signal);
     }
     return false;
   }

@@ -1,18 +1,21 @@
-// Scans the table again and again, remembers when which counter was first seen, and takes what balance.ts chooses.
-// What it has seen is the coordinator's view of the table. A take is never repeated blindly: the next scan shows.
+// Scans the table again and again, remembers when which counter was first seen, takes what take.ts chooses, and gives
+// away what give-away.ts says. What it has seen is the coordinator's view of the table. A take is never repeated
+// blindly: the next scan shows.
 
 import type { Clock } from "../core/clock.ts";
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Telemetry } from "../core/telemetry.ts";
-import { leasesToTake } from "./balance.ts";
+import type { Balance, TableView } from "./balance.ts";
 import { Bell } from "./bell.ts";
-import type { StreamIdentity } from "./lease.ts";
+import { leasesToGiveAway } from "./give-away.ts";
+import { ownerOf, type StreamIdentity } from "./lease.ts";
 import { expiresAt, type Observations, observe } from "./observation.ts";
 import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
 import { forEachBounded, PARALLEL_CALLS, type Retry } from "./retry.ts";
-import type { Lease, LeaseStore } from "./store.ts";
+import type { Lease, LeaseScan, LeaseStore } from "./store.ts";
 import { takeReport } from "./take-report.ts";
+import { decideTakes } from "./take.ts";
 import type { LeaseTimes } from "./times.ts";
 
 /** Options of {@link TakeLoop}. */
@@ -26,30 +29,45 @@ export interface TakeLoopOptions {
   readonly retry: Retry;
   /** By lease key: what this worker holds. */
   readonly held: ReadonlyMap<string, unknown>;
+  /** Those of `held` that are being given up. */
+  readonly leaving: () => ReadonlySet<string>;
   /** Takes a scanned row. Rejects with a ConnectorError when it is not known whether it is taken. */
   readonly take: (row: Lease) => Promise<void>;
   /** Told of each round. */
   readonly telemetry?: Telemetry | undefined;
   /** Called after each scan, before anything is taken. */
-  readonly onScan: () => void;
+  readonly onScan: (rows: ReadonlyMap<string, Lease>) => void;
+  /** Gives up leases for an even share, without being waited for. Without it, none are. */
+  readonly giveAway?: ((leaseKeys: readonly string[]) => void) | undefined;
+  /** What was seen of the table before. @default nothing */
+  readonly observations?: Observations | undefined;
 }
 
-// A row that expires soon is not asked for more often than this.
-const SHORTEST_WATCH_MS = 100;
+// However much there is news of (thousands of shards may end at once), scans begin no closer together, and take no
+// more than half of the time.
+const SHORTEST_GAP_MS = 100;
+// Of several workers that started together not all steal, or give away, at the same moment for ever.
+const RHYTHM_JITTER = 0.25;
 
 /** Takes until aborted. */
 export class TakeLoop {
   readonly #options: TakeLoopOptions;
   readonly #bell: Bell;
   #rows: ReadonlyMap<string, Lease> = new Map();
-  #observations: Observations = new Map();
+  #observations: Observations;
   #foreignItems = 0;
   /** Rounds in a row in which a take was not answered or was throttled. */
   #failedRounds = 0;
   #scanConsistently = false;
+  /** Monotonic milliseconds; the first rounds are made at once, as the KCL's. */
+  #mayStealAt = -Infinity;
+  #mayGiveAt = -Infinity;
+  /** By the last scan this worker had less than its share, and nothing was free. */
+  #isNeedy = false;
 
   constructor(options: TakeLoopOptions) {
     this.#options = options;
+    this.#observations = options.observations ?? new Map();
     this.#bell = new Bell(options.clock);
   }
 
@@ -71,43 +89,76 @@ export class TakeLoop {
 
   /** Rejects with a ConnectorError that waiting does not cure. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
     while (!signal.aborted) {
       const version = this.#bell.version;
-      const delayMs = await this.#round(signal);
+      const startedAt = clock.monotonic();
+      const { delayMs, scanMs } = await this.#round(signal);
       await this.#bell.wait(version, delayMs, signal);
+      const gap = startedAt + Math.max(SHORTEST_GAP_MS, 2 * scanMs) - clock.monotonic();
+      if (gap > 0) await clock.sleep(gap, signal);
     }
   }
 
-  /** One round; returns when the next is due, in milliseconds. */
-  async #round(signal: AbortSignal): Promise<number> {
-    const { store, clock, workerId, times, stream, retry, held, take, onScan } = this.#options;
+  /** One round; returns when the next is due, and how long the scan took. */
+  async #round(signal: AbortSignal): Promise<{ delayMs: number; scanMs: number }> {
+    const { store, clock, retry, held, leaving, workerId, times: { failoverTimeMs } } = this.#options;
     const consistent = this.#scanConsistently;
     this.#scanConsistently = false;
     const startedAt = clock.monotonic();
     const scan = await retry.run(() => store.scan({ signal, consistent }), signal);
-    if (scan === undefined) return 0;
+    if (scan === undefined) return { delayMs: 0, scanMs: 0 };
     const now = clock.monotonic();
+    const scanMs = now - startedAt;
+    this.#look(scan, now);
+
+    const view: TableView = {
+      leases: scan.leases,
+      observations: this.#observations,
+      now,
+      failoverTimeMs,
+      workerId,
+      held: new Set(held.keys()),
+      leaving: leaving(),
+    };
+    const random = () => clock.random();
+    const maySteal = now >= this.#mayStealAt && (this.#isNeedy || held.size === 0);
+    const decision = decideTakes(view, { maySteal, random });
+    const { take, steal, balance } = decision;
+    this.#noteNeed(balance, now);
+    const chosen = take.length + (steal === undefined ? 0 : 1);
+    const { taken, retryMs } = steal === undefined
+      ? await this.#takeAll(take, signal)
+      : await this.#takeAll(await this.#stillTheirs(steal, scanMs, signal), signal);
+    // Who lost the race for its first lease tries again at once: until it has one, nobody sees it.
+    if (steal !== undefined && retryMs === undefined && held.size > 0) {
+      this.#mayStealAt = this.#nextInRhythm(now);
+    }
+    if (chosen === 0) this.#giveAway(view, now);
+    const durationMs = clock.monotonic() - startedAt;
+    const success = retryMs === undefined;
+    this.#options.telemetry?.report(takeReport({ view, chosen, taken, durationMs, success }));
+    return { delayMs: retryMs ?? this.#nextScanMs(decision.lookAgainAt), scanMs };
+  }
+
+  /** Takes in what a scan shows. */
+  #look(scan: LeaseScan, now: number): void {
+    const { stream, store, times, onScan } = this.#options;
     checkStream(scan.leases, stream, store.tableName);
     this.#mentionForeignItems(scan.foreignItems);
     const { observations, renewed } = observe(this.#observations, scan.leases, now);
     this.#observations = observations;
     this.#rows = new Map(scan.leases.map((row) => [row.leaseKey, row]));
     checkJavaFailoverTime(renewed, times.failoverTimeMs, store.tableName);
-    onScan();
+    onScan(this.#rows);
+  }
 
-    const view = {
-      leases: scan.leases,
-      observations,
-      now,
-      failoverTimeMs: times.failoverTimeMs,
-      workerId,
-      held: new Set(held.keys()),
-    };
+  async #takeAll(rows: readonly Lease[], signal: AbortSignal): Promise<{ taken: number; retryMs?: number }> {
+    const { retry, held, take } = this.#options;
+    let taken = 0;
     let retryMs: number | undefined;
     const attempt = this.#failedRounds + 1;
-    const chosen = leasesToTake(view, () => clock.random());
-    let taken = 0;
-    await forEachBounded(chosen, PARALLEL_CALLS, async (row) => {
+    await forEachBounded(rows, PARALLEL_CALLS, async (row) => {
       if (retryMs !== undefined || signal.aborted) return;
       try {
         await take(row);
@@ -117,22 +168,63 @@ export class TakeLoop {
       }
     });
     this.#failedRounds = retryMs === undefined ? 0 : attempt;
-    const durationMs = clock.monotonic() - startedAt;
-    const success = retryMs === undefined;
-    this.#options.telemetry?.report(takeReport({ view, chosen: chosen.length, taken, durationMs, success }));
-    return retryMs ?? this.#nextScanMs();
+    return retryMs === undefined ? { taken } : { taken, retryMs };
   }
 
-  #nextScanMs(): number {
-    const { clock, held, times: { watchEveryMs, scanEveryMs, failoverTimeMs } } = this.#options;
-    const others = [...this.#rows.keys()].filter((key) => !held.has(key));
-    if (others.length === 0 && this.#rows.size > 0) return scanEveryMs;
-    const now = clock.monotonic();
-    let nextExpiry = Infinity;
-    for (const key of others) {
-      nextExpiry = Math.min(nextExpiry, expiresAt(this.#observations.get(key)!, failoverTimeMs) - now);
+  /**
+   * The lease to be stolen as it is now, if its owner is still the same. Read again after a slow scan, as the KCL does:
+   * its owner has renewed it since, and the counter would not fit.
+   */
+  async #stillTheirs(row: Lease, scanMs: number, signal: AbortSignal): Promise<Lease[]> {
+    const { store, retry, log, times } = this.#options;
+    log.info(
+      `taking the lease of shard ${row.leaseKey} from ${row.leaseOwner}, which has more than its share`,
+    );
+    if (scanMs <= times.renewEveryMs / 2) return [row];
+    const fresh = await retry.run(() => store.get(row.leaseKey), signal);
+    return fresh !== undefined && ownerOf(fresh) === ownerOf(row) ? [fresh] : [];
+  }
+
+  /**
+   * Who holds something is seen by the others, and if they are of this program they give it its share, without a loss:
+   * they get the time. By lot, because all may become needy by the same event: the KCL's takers come one by one too.
+   */
+  #noteNeed({ free, mine, target }: Balance, now: number): void {
+    const isNeedy = free.length === 0 && mine < target;
+    if (isNeedy && !this.#isNeedy && mine > 0) {
+      const { clock, times: { giveTimeMs, scanEveryMs } } = this.#options;
+      const patience = giveTimeMs + (scanEveryMs - giveTimeMs) * clock.random();
+      this.#mayStealAt = Math.max(this.#mayStealAt, now + patience);
     }
-    return Math.min(watchEveryMs, Math.max(SHORTEST_WATCH_MS, nextExpiry + 1));
+    this.#isNeedy = isNeedy;
+  }
+
+  #giveAway(view: TableView, now: number): void {
+    const { giveAway, clock } = this.#options;
+    if (giveAway === undefined || now < this.#mayGiveAt) return;
+    const keys = leasesToGiveAway(view, () => clock.random());
+    if (keys.length === 0) return;
+    this.#mayGiveAt = this.#nextInRhythm(now);
+    giveAway(keys);
+  }
+
+  #nextInRhythm(now: number): number {
+    const { clock, times: { scanEveryMs } } = this.#options;
+    return now + scanEveryMs * (1 + RHYTHM_JITTER * clock.random());
+  }
+
+  #nextScanMs(lookAgainAt = Infinity): number {
+    const { clock, held, times: { watchEveryMs, scanEveryMs, failoverTimeMs } } = this.#options;
+    const now = clock.monotonic();
+    let nextNews = lookAgainAt;
+    let others = 0;
+    for (const key of this.#rows.keys()) {
+      if (held.has(key)) continue;
+      others++;
+      nextNews = Math.min(nextNews, expiresAt(this.#observations.get(key)!, failoverTimeMs) + 1);
+    }
+    if (others === 0 && this.#rows.size > 0) return scanEveryMs;
+    return Math.min(watchEveryMs, Math.max(SHORTEST_GAP_MS, nextNews - now));
   }
 
   #mentionForeignItems(count: number): void {

@@ -12,6 +12,8 @@ export interface LeaseTimes {
   readonly watchEveryMs: number;
   /** Scan rhythm while it holds all of them: the KCL's. */
   readonly scanEveryMs: number;
+  /** Within it others notice that this worker has less than its share, and begin to give: a renewal and a scan. */
+  readonly giveTimeMs: number;
   /** Time-out of a write to a row. */
   readonly writeTimeoutMs: number;
   /** Time-out of all other calls. */
@@ -31,6 +33,7 @@ export function leaseTimes(failoverTimeMs: number): LeaseTimes {
     renewEveryMs: Math.floor(failoverTimeMs / 3) - EPSILON_MS,
     watchEveryMs: 1000,
     scanEveryMs: 2 * (failoverTimeMs + EPSILON_MS),
+    giveTimeMs: Math.floor(failoverTimeMs / 2),
     writeTimeoutMs: Math.max(500, Math.floor(failoverTimeMs / 3)),
     callTimeoutMs: 10_000,
     cleanupEveryMs: 60_000,

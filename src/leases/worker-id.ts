@@ -13,3 +13,8 @@ export function newWorkerId(): string {
 export function isJavaWorkerId(id: string): boolean {
   return /^\d+$/.test(id);
 }
+
+/** Whether an id is one of {@link newWorkerId}: such workers look at the table every second. */
+export function isOwnWorkerId(id: string): boolean {
+  return /:\d+:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(id);
+}

@@ -17,7 +17,7 @@ import { Overview } from "./overview.ts";
 import type { ConnectorOptions, ConnectorParts, ConsumerParts } from "./parts.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { type ConsumerEnd, inShard, ShardConsumer } from "./shard-consumer.ts";
-import { drainAndRelease } from "./shutdown.ts";
+import { drainAndRelease, drainShard } from "./shutdown.ts";
 import { sinkEvents } from "./sink-log.ts";
 import { type ConnectorStatus, reportStatus, totalsLine } from "./status.ts";
 import { createTotals, type Totals } from "./totals.ts";
@@ -154,6 +154,7 @@ export class Connector {
           this.#past.delete(held.shardId);
           this.#overview.health.forget(held.shardId);
         },
+        onGiveUp: (held, ending) => this.#giveUp(held, ending),
         onFault: (error) => this.#fail(error),
         sink: sinkEvents(log, this.#totals, this.#overview.health, (error) => this.#fail(error)),
       },
@@ -204,6 +205,17 @@ export class Connector {
     this.#running.set(held.shardId, { consumer, done });
     const ended = AbortSignal.any([over.signal, held.lost, this.#stopping.signal]);
     this.#loop(() => consumer.checkpoints.storeRegularly(this.#options.checkpointIntervalMs, ended));
+  }
+
+  /** Ends the consumer of a lease that others are to have. */
+  async #giveUp({ shardId }: HeldLease, signal: AbortSignal): Promise<void> {
+    const running = this.#running.get(shardId);
+    if (running === undefined) return;
+    const { shutdownTimeoutMs } = this.#options;
+    await drainShard(running, { ...this.#parts, shutdownTimeoutMs, sink: this.#opened.sink!, signal });
+    if (signal.aborted) return; // the stop counts it
+    this.#running.delete(shardId);
+    this.#past.delete(shardId);
   }
 
   #consumerParts(): ConsumerParts {

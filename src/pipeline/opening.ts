@@ -32,7 +32,8 @@ export interface Opened {
 }
 
 /** What the parts tell the connector. */
-export interface OpeningEvents extends Pick<LeaseCoordinatorOptions, "onAcquired" | "onLost" | "onFault"> {
+export interface OpeningEvents
+  extends Pick<LeaseCoordinatorOptions, "onAcquired" | "onLost" | "onGiveUp" | "onFault"> {
   readonly sink: SinkEvents;
 }
 

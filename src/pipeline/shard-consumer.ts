@@ -89,7 +89,7 @@ export class ShardConsumer {
     const ready = await measured(
       this.#parts,
       { operation },
-      () => this.#parts.leases.waitForParents(this.#lease),
+      () => this.#parts.leases.waitForParents(this.#lease, this.#signal),
     );
     const end = ready ? await this.#readAndPublish() : this.#interrupted();
     if (end === "shard-end" || end === "until") this.#state = "done";

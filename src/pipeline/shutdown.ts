@@ -28,6 +28,35 @@ export interface DrainOptions {
 const PART_FOR_RECEIPTS = 0.8;
 const FAILED_DRAIN_MS = 5_000;
 
+/** Options of {@link drainShard}. */
+export interface DrainShardOptions {
+  readonly clock: Clock;
+  readonly shutdownTimeoutMs: number;
+  readonly sink: MessageSink;
+  /** Ends it at once. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Ends one shard while the others go on, so that its lease can be given up. What is not acknowledged in time is read
+ * again by the next owner. Rejects with a ConnectorError that no repeating cures.
+ */
+export async function drainShard(
+  { consumer, done }: { readonly consumer: ShardConsumer; readonly done: Promise<void> },
+  { clock, shutdownTimeoutMs, sink, signal }: DrainShardOptions,
+): Promise<void> {
+  consumer.stop();
+  sink.flush();
+  const over = new AbortController();
+  const inTime = clock.sleep(shutdownTimeoutMs * PART_FOR_RECEIPTS, AbortSignal.any([over.signal, signal]));
+  await Promise.race([done.then(() => consumer.delivery.settled(signal)), inTime]);
+  over.abort();
+  if (signal.aborted) return; // the stop goes on with it
+  await consumer.checkpoints.store("stop", signal);
+  if (signal.aborted) return;
+  consumer.delivery.abandon();
+}
+
 /** Ends it, once all consumers were asked to stop; returns the shards that were not drained or whose last checkpoint could not be stored. */
 export async function drainAndRelease(options: DrainOptions): Promise<string[]> {
   const { clock, log, shutdownTimeoutMs, running, sink, coordinator, stopNow } = options;

@@ -35,7 +35,7 @@ test("coordinator: rows created later are taken at once where they were created"
   };
   assert.equal(await worker.coordinator.createLeases([newRow("a"), newRow("b")]), 2);
   assert.equal(await worker.coordinator.createLeases([newRow("a")]), 0);
-  await world.clock.advance(0);
+  await world.clock.advance(100);
   assert.deepEqual(alive(worker), ["a", "b"]);
   assert.equal(consistent[0], true, "a scan that cannot miss them");
   await worker.coordinator.stop();
@@ -72,16 +72,16 @@ test("coordinator: a clean stop drains first, then frees every lease, and anothe
   const world = new World();
   await world.rows("a", "b", newRow("done", { checkpoint: END }));
   const leaving = await world.started("leaving");
-  const staying = await world.started("staying");
   await leaving.coordinator.stopTaking();
+  const staying = await world.started("staying");
   await world.clock.advance(3 * F);
-  assert.deepEqual(alive(leaving), ["a", "b", "done"], "kept alive while draining");
-  assert.deepEqual(staying.acquired, []);
+  const [stolen] = alive(staying);
+  assert.deepEqual([...alive(leaving), stolen].sort(), ["a", "b", "done"], "kept alive while draining");
+  assert.equal(alive(staying).length, 1, "an even share of three");
   assert.deepEqual(await leaving.coordinator.releaseAll(), []);
-  await world.clock.advanceUntil(() => staying.acquired.length === 2, 1000);
-  assert.deepEqual(alive(staying), ["a", "b", "done"]);
-  assert.equal((await world.store.get("a"))?.ownerSwitchesSinceCheckpoint, 0, "the row had no owner");
-  assert.deepEqual(leaving.lost, []);
+  await world.clock.advanceUntil(() => alive(staying).length === 3, 1000);
+  const given = await world.store.get(stolen === "a" ? "b" : "a");
+  assert.equal(given?.ownerSwitchesSinceCheckpoint, 0, "the row had no owner");
   await staying.coordinator.stop();
 });
 
@@ -140,7 +140,7 @@ test("coordinator: a thousand leases are renewed, twenty at a time", async () =>
 
 test("coordinator: it scans every second while others hold leases, and at the KCL's rhythm when it holds all", async () => {
   const world = new World();
-  await world.rows("a", "b");
+  await world.rows("a");
   const first = await world.started("first");
   await world.clock.advance(1);
   const second = await world.started("second");
@@ -163,10 +163,12 @@ test("coordinator: of workers that start together on a new table exactly one get
     worker.store.plan = () => ({ requestDelayMs: 20, responseDelayMs: 20 });
     worker.coordinator.start();
   }
-  await world.clock.advance(2000);
+  await world.clock.advance(F);
   assert.deepEqual(workers.flatMap(alive).sort(), ["a", "b", "c", "d"]);
   for (const worker of workers) assert.deepEqual(worker.faults, []);
-  for (const worker of workers) await worker.coordinator.stop();
+  const stops = workers.map((worker) => worker.coordinator.stop());
+  await world.clock.advance(100);
+  await Promise.all(stops);
 });
 
 test("coordinator: a take whose answer is lost is repaired by the next scan, long before the failover time", async () => {
@@ -244,27 +246,27 @@ test("coordinator: stolen by another worker, the loss is told, the scan follows 
 
 test("coordinator: a frozen worker wakes as a zombie: not alive, no checkpoint, no write to the new owner's row", async () => {
   const world = new World();
-  await world.rows("a", "b");
+  await world.rows("a");
   const zombie = await world.started("zombie");
   const heir = await world.started("heir");
   await world.clock.advance(4000);
   const before = [...zombie.acquired];
   zombie.clock.frozen = true;
   await world.clock.advance(3 * F);
-  assert.deepEqual(alive(heir), ["a", "b"]);
+  assert.deepEqual(alive(heir), ["a"]);
   const checkpoint = await heir.acquired[0]!.checkpoint(at(50));
   assert.equal(checkpoint, "stored");
   const rows = [...world.table.items.entries()];
   zombie.store.calls.length = 0;
-  assert.deepEqual(before.map((held) => held.isAlive()), [false, false], "known before any answer");
+  assert.deepEqual(before.map((held) => held.isAlive()), [false], "known before any answer");
   zombie.clock.thaw();
   for (const held of before) assert.equal(await held.checkpoint(at(40)), "lost");
   await settle();
   assert.deepEqual([...world.table.items.entries()], rows);
-  assert.equal(zombie.lost.length, 2);
+  assert.equal(zombie.lost.length, 1);
   assert.deepEqual(zombie.store.calls.filter((call) => call.operation === "UpdateItem"), []);
   await world.clock.advance(2 * F);
-  assert.deepEqual(alive(heir), ["a", "b"]);
+  assert.deepEqual(alive(heir), ["a"]);
   assert.deepEqual(alive(zombie), []);
   await zombie.coordinator.stop();
   await heir.coordinator.stop();
@@ -404,7 +406,7 @@ test("coordinator: a finished lease is deleted five minutes after SHARD_END, onc
   }));
   assert.equal(await worker.coordinator.createChildLeases(children), "created");
   assert.equal(await parent!.checkpoint(END, { childShardIds: ["c1", "c2"] }), "stored");
-  await world.clock.advance(0);
+  await world.clock.advance(100);
   assert.deepEqual(worker.acquired.map((held) => held.shardId).sort(), ["c1", "c2", "p"]);
   await worker.acquired[1]!.checkpoint(at(5));
   await world.clock.advance(400_000);

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { sentinel } from "../../src/core/position.ts";
 import type { Shard } from "../../src/core/shard.ts";
-import { leasesToTake } from "../../src/leases/balance.ts";
 import { childrenByParent, ownerOf, reasonToKeep, unfinishedParents } from "../../src/leases/lease.ts";
 import { childLeases, hashRangeHole, initialLeases } from "../../src/leases/new-leases.ts";
 import { isAvailable, type Observations, observe } from "../../src/leases/observation.ts";
 import type { Lease } from "../../src/leases/store.ts";
+import { decideTakes } from "../../src/leases/take.ts";
 import { leaseTimes } from "../../src/leases/times.ts";
 import { isJavaWorkerId, newWorkerId } from "../../src/leases/worker-id.ts";
 import { newRow, STREAM } from "./stores.ts";
@@ -30,7 +30,7 @@ const shard = (shardId: string, start: string, change: Partial<Shard> = {}): Sha
 
 function take(leases: readonly Lease[], seen: Observations, now: number, held: string[] = []): string[] {
   const view = { leases, observations: seen, now, failoverTimeMs: F, workerId: "me", held: new Set(held) };
-  return leasesToTake(view, () => 0.999).map((lease) => lease.leaseKey);
+  return decideTakes(view, { maySteal: false, random: () => 0.999 }).take.map((lease) => lease.leaseKey);
 }
 
 test("lease decisions: the rhythm is the KCL's for its failover time, and keeps its floor for short ones", () => {
@@ -113,7 +113,8 @@ test("lease decisions: candidates come in a random order, all of them once", () 
         workerId: "me",
         held: new Set<string>(),
       };
-      const taken = leasesToTake(view, () => randoms.next().value).map((lease) => lease.leaseKey);
+      const random = () => randoms.next().value;
+      const taken = decideTakes(view, { maySteal: true, random }).take.map((lease) => lease.leaseKey);
       assert.deepEqual([...taken].sort(), [...keys].sort());
     },
   ));

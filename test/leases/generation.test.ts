@@ -92,7 +92,7 @@ async function setUp() {
     failoverTimeMs: 10_000,
     stream: STREAM,
     kinesisNow: () => 0,
-    events: { lost: () => {}, finished: () => {}, released: () => {} },
+    events: { lost: () => {}, finished: () => {}, released: () => {}, handOverAsked: () => {} },
   };
   const take = async (workerId: string) =>
     await takeLease((await direct.get("s"))!, { ...options, workerId }) as HeldLease;

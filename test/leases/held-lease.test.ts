@@ -28,6 +28,7 @@ async function setUp(row: Partial<Lease> = {}) {
   const losses: LeaseLoss[] = [];
   const finished: string[] = [];
   const released: string[] = [];
+  const asked: string[] = [];
   const take = async (workerId = "me") =>
     await takeLease((await direct.get("s"))!, {
       store,
@@ -40,11 +41,12 @@ async function setUp(row: Partial<Lease> = {}) {
         lost: (_held, loss) => losses.push(loss),
         finished: (held) => finished.push(held.shardId),
         released: (held) => released.push(held.shardId),
+        handOverAsked: (held) => asked.push(held.shardId),
       },
     });
   const held = await take() as HeldLease;
   const stored = async () => (await direct.get("s"))!;
-  return { clock, table, direct, store, held, take, stored, losses, finished, released };
+  return { clock, table, direct, store, held, take, stored, losses, finished, released, asked };
 }
 
 const isUnavailable = (error: unknown) => error instanceof ConnectorError && error.code === "AWS_UNAVAILABLE";
@@ -273,11 +275,62 @@ test("held lease: a deleted row is lost and is not made again", async () => {
   assert.equal(await direct.get("s"), undefined);
 });
 
-test("held lease: a KCL 3.x hand-over of our lease ends it", async () => {
-  const { table, held } = await setUp();
+test("held lease: a KCL 3.x hand-over is told once, goes on until released, and leaves the row to the next owner", async () => {
+  const { table, held, stored, asked, losses } = await setUp();
   const item = table.items.get("s")!;
   table.items.set("s", { ...item, leaseOwner: { S: "next" }, checkpointOwner: { S: "me" } });
-  assert.equal(await held.renew(), "lost");
+  assert.equal(await held.renew(), "renewed");
+  assert.equal(await held.renew(), "renewed");
+  assert.equal(await held.checkpoint({ sequenceNumber: "7", subSequenceNumber: 0 }), "stored");
+  assert.deepEqual([asked, losses, held.isAlive()], [["s"], [], true]);
+  const { leaseCounter } = await stored();
+  assert.equal(await held.release(), "released");
+  const row = await stored();
+  assert.deepEqual([row.leaseOwner, row.checkpointOwner, row.leaseCounter], [
+    "next",
+    undefined,
+    leaseCounter + 1,
+  ]);
+  assert.equal(row.checkpoint.sequenceNumber, "7");
+});
+
+test("held lease: a KCL 3.x hand-over that its leader has ended, or that is another's, is a loss", async () => {
+  for (const checkpointOwner of [undefined, "other"]) {
+    const { table, held, losses, stored } = await setUp();
+    const item = table.items.get("s")!;
+    table.items.set("s", { ...item, leaseOwner: { S: "next" }, checkpointOwner: { S: "me" } });
+    assert.equal(await held.renew(), "renewed");
+    const { checkpointOwner: _, ...row } = table.items.get("s")!;
+    const leaseCounter = { N: String((await stored()).leaseCounter + 1) };
+    const named = checkpointOwner === undefined ? {} : { checkpointOwner: { S: checkpointOwner } };
+    table.items.set("s", { ...row, ...named, leaseCounter });
+    assert.equal(await held.renew(), "lost");
+    await settle();
+    assert.equal(losses[0]?.owner, checkpointOwner ?? "next");
+  }
+});
+
+test("held lease: a hand-over that begins while it is released is kept: the next owner stays in the row", async () => {
+  const { table, held, stored } = await setUp();
+  const item = table.items.get("s")!;
+  table.items.set("s", { ...item, leaseOwner: { S: "next" }, checkpointOwner: { S: "me" } });
+  assert.equal(await held.release(), "released");
+  const row = await stored();
+  assert.deepEqual([row.leaseOwner, row.checkpointOwner], ["next", undefined]);
+});
+
+test("held lease: a scan that shows a newer row of somebody else ends it; older rows and own writes do not", async () => {
+  const { direct, held, losses, stored } = await setUp();
+  const taken = await stored();
+  held.seen({ ...taken, leaseCounter: taken.leaseCounter - 1, leaseOwner: "before" });
+  held.seen({ ...taken, leaseCounter: taken.leaseCounter + 1 });
+  held.seen({ ...taken, leaseCounter: taken.leaseCounter, leaseOwner: "stale" });
+  assert.equal(held.isAlive(), true);
+  await direct.update("s", taken.leaseCounter, { leaseOwner: "thief" });
+  held.seen(await stored());
+  assert.equal(held.isAlive(), false);
+  await settle();
+  assert.deepEqual(losses, [{ reason: "taken", owner: "thief" }]);
 });
 
 test("held lease: the re-read after a failed condition may fail too; the next call decides", async () => {
