@@ -116,7 +116,7 @@ function sum({ leases, owners, at, foreignItems }: LeaseReport): string {
       : `, its data expires in ${duration(behind.expiresAt - at)}`;
     parts.push(`furthest behind: ${behind.shardId} by ${duration(behind.lagMs!)}${left}`);
   }
-  if (foreignItems > 0) parts.push(`${foreignItems} items are no leases`);
+  if (foreignItems > 0) parts.push(`${plural(foreignItems, "item")} of another kind`);
   return parts.join("; ");
 }
 
