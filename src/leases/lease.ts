@@ -40,7 +40,9 @@ export function unfinishedParents(
 }
 
 /** Children by the parents that they name. Made once for many {@link reasonToKeep}. */
-export function childrenByParent(leases: Iterable<Lease>): ReadonlyMap<string, readonly string[]> {
+export function childrenByParent(
+  leases: Iterable<Pick<Lease, "leaseKey" | "parentShardIds">>,
+): ReadonlyMap<string, readonly string[]> {
   const children = new Map<string, string[]>();
   for (const { leaseKey, parentShardIds } of leases) {
     for (const parent of parentShardIds) {

@@ -6,6 +6,7 @@ import { type InitialPosition, missingLeases } from "../../src/leases/new-leases
 import type { Lease } from "../../src/leases/store.ts";
 import { newRow, STREAM } from "./stores.ts";
 import { graphA, graphB, graphC, StreamModel } from "./stream-model.ts";
+import { withoutRange } from "./stream-world.ts";
 
 const END = sentinel("SHARD_END");
 const DIGITS = { sequenceNumber: "5000", subSequenceNumber: 0 };
@@ -97,7 +98,7 @@ test("lineage: what continues an expired shard starts at TRIM_HORIZON, after tha
   const ended = [...rows(stream, "1 2"), row(stream, "0", { checkpoint: END })];
   assert.deepEqual(walk(stream, ended, "LATEST"), ["4 TRIM_HORIZON", "5 TRIM_HORIZON"]);
   // The direct parent's row tells it also without a range; no row at all, and nobody knows.
-  const direct = row(stream, "3", { checkpoint: END, startingHashKey: undefined, endingHashKey: undefined });
+  const direct = withoutRange(row(stream, "3", { checkpoint: END }));
   assert.deepEqual(walk(stream, [...rows(stream, "1 2"), direct], "LATEST"), [
     "4 TRIM_HORIZON",
     "5 TRIM_HORIZON",

@@ -56,8 +56,8 @@ export class StreamModel {
   openAt(time: number): Shard[] {
     const at = Math.max(time, this.#horizon);
     return this.listed().filter((shard) => {
-      const { createdAt, closedAt = Infinity } = this.#shards.get(shard.shardId)!;
-      return createdAt <= at && closedAt > at;
+      const { createdAt, closedAt } = this.#shards.get(shard.shardId)!;
+      return createdAt <= at && (closedAt === undefined || closedAt > at);
     });
   }
 
