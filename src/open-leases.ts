@@ -1,6 +1,7 @@
 // From a configuration to its lease table and its stream, for the commands that look at leases or change them while no
 // connector runs. Beside create-connector.ts, and as that the only place that knows the rooms it puts together.
 
+import { setMaxListeners } from "node:events";
 import { awsAccess, openLeaseStore } from "./aws-access.ts";
 import type { Config } from "./config/mod.ts";
 import type { Clock } from "./core/clock.ts";
@@ -50,6 +51,7 @@ export async function openLeases(config: Config, options: OpenLeasesOptions): Pr
       { code: "CONFIG_INVALID", where: { key: "leases.store" } },
     );
   }
+  setMaxListeners(0, options.signal); // twenty calls wait on it at once
   const aws = awsAccess(config, clock, log);
   const { openStreamPeek } = await import("./kinesis/peek.ts");
   const store = await openLeaseStore(config, aws, clock);
