@@ -12,18 +12,22 @@ import type { StreamBody } from "./stream-body.ts";
 const MAX_BODY_BYTES = 20 * 1024 * 1024;
 
 type Request = IncomingMessage | Http2ServerRequest;
-type Response = ServerResponse | Http2ServerResponse;
+/** An answer on its way. */
+export type Response = ServerResponse | Http2ServerResponse;
 
 /** What answers requests. */
 export type Handler = (request: ServiceRequest) => Promise<ServiceReply>;
 
+/** Breaks the connection of an answer. */
+export type Cut = (response: Response) => void;
+
 /** Answers a request; never rejects. */
-export function serve(handle: Handler, request: Request, response: Response): void {
+export function serve(handle: Handler, request: Request, response: Response, cut: Cut): void {
   response.on("error", () => {}); // a client that went away: "close" follows
-  answer(handle, request, response).catch(() => breakConnection(response));
+  answer(handle, request, response, cut).catch(() => cut(response));
 }
 
-async function answer(handle: Handler, request: Request, response: Response): Promise<void> {
+async function answer(handle: Handler, request: Request, response: Response, cut: Cut): Promise<void> {
   const closing = new AbortController();
   response.on("close", () => closing.abort());
   const body = await readBody(request);
@@ -41,8 +45,8 @@ async function answer(handle: Handler, request: Request, response: Response): Pr
   });
   if (reply.kind === "stream") {
     writeHead(response, reply.status, reply.headers);
-    await pour(reply.body, response, closing.signal);
-  } else if (reply.kind === "drop") breakConnection(response);
+    await pour(reply.body, response, closing.signal, cut);
+  } else if (reply.kind === "drop") cut(response);
   else if (reply.kind === "refuse") reset(response, constants.NGHTTP2_REFUSED_STREAM);
   else if (reply.kind === "answer" && !closing.signal.aborted) {
     writeHead(response, reply.status, reply.headers);
@@ -51,7 +55,7 @@ async function answer(handle: Handler, request: Request, response: Response): Pr
   }
 }
 
-async function pour(body: StreamBody, response: Response, closed: AbortSignal): Promise<void> {
+async function pour(body: StreamBody, response: Response, closed: AbortSignal, cut: Cut): Promise<void> {
   // Ends a wait for the next piece, and one for the client to take the last.
   let gone: () => void = () => {};
   const whenGone = new Promise<void>((resolve) => gone = resolve);
@@ -69,7 +73,7 @@ async function pour(body: StreamBody, response: Response, closed: AbortSignal): 
         const sent = writeAll(response, piece.chunks);
         await Promise.race([sent, whenGone]);
       } else {
-        if (piece.kind === "cut") breakConnection(response);
+        if (piece.kind === "cut") cut(response);
         else if (piece.kind === "reset") reset(response, constants.NGHTTP2_INTERNAL_ERROR);
         else response.end();
         return;
@@ -100,17 +104,13 @@ function write(response: Response, chunk: Uint8Array, sent?: () => void): void {
   else response.write(chunk, "utf8", sent);
 }
 
-function breakConnection(response: Response): void {
-  if (isHttp2(response)) response.stream?.session?.destroy();
-  else response.socket?.destroy();
-}
-
 function reset(response: Response, code: number): void {
   if (isHttp2(response)) response.stream?.close(code);
   else response.socket?.destroy();
 }
 
-function isHttp2(response: Response): response is Http2ServerResponse {
+/** Which of the two it is. */
+export function isHttp2(response: Response): response is Http2ServerResponse {
   return "stream" in response;
 }
 

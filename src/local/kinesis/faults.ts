@@ -41,8 +41,10 @@ export interface Fault {
   /** The error's HTTP status. @default 500 for InternalFailure and ServiceUnavailable…, else 400 */
   readonly status?: number | undefined;
   /**
-   * Closes the connection without an answer. Deno's node:http client repeats such a request by itself, once, when
-   * it had used the connection before: there give `times: Infinity`, or an agent without keep-alive.
+   * Closes the connection without an answer. HTTP/2 clients on Node and Deno report that as the end of the stream,
+   * with code 8 and no error, so it looks like a good end to whoever does not look for more. Deno's node:http client
+   * repeats such a request by itself, once, when it had used the connection before: there give `times: Infinity`, or
+   * an agent without keep-alive.
    */
   readonly drop?: boolean | undefined;
   /**

@@ -3,12 +3,13 @@
 // listens on loopback addresses only.
 
 import { Buffer } from "node:buffer";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createServer as createHttp1 } from "node:http";
 import { createServer as createHttp2, type ServerHttp2Session } from "node:http2";
 import { type AddressInfo, createServer as createPlain, type Server, type Socket } from "node:net";
 import { createServer as createTls } from "node:tls";
 import { ConnectorError } from "../../core/errors.ts";
-import { type Handler, serve } from "./exchange.ts";
+import { type Handler, isHttp2, type Response, serve } from "./exchange.ts";
 
 /** Idle connections stay open as long as AWS's: node's five seconds surprise clients that poll slowly. */
 const KEEP_ALIVE_MS = 65_000;
@@ -41,11 +42,19 @@ export interface Listener {
 /** @throws ConnectorError CONFIG_INVALID for an address that is not loopback, a port that is taken, a bad certificate */
 export async function listen(handle: Handler, options: ListenOptions): Promise<Listener> {
   requireLoopback(options.host);
-  const http1 = createHttp1((request, response) => serve(handle, request, response));
+  // HTTP/2 hides its socket, and ends streams in good order when its session is destroyed: not what a cut is.
+  const socketOf = new WeakMap<ServerHttp2Session, Socket>();
+  const cut = (response: Response) => {
+    if (!isHttp2(response)) response.socket?.destroy();
+    else if (response.stream?.session) socketOf.get(response.stream.session as ServerHttp2Session)?.destroy();
+  };
+  const http1 = createHttp1((request, response) => serve(handle, request, response, cut));
   http1.keepAliveTimeout = KEEP_ALIVE_MS;
-  const http2 = createHttp2((request, response) => serve(handle, request, response));
+  const http2 = createHttp2((request, response) => serve(handle, request, response, cut));
   const sessions = new Set<ServerHttp2Session>();
+  let accepted: Socket;
   http2.on("session", (session) => {
+    socketOf.set(session, accepted);
     sessions.add(session);
     session.on("close", () => sessions.delete(session));
   });
@@ -63,6 +72,7 @@ export async function listen(handle: Handler, options: ListenOptions): Promise<L
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     sniff(socket, (isHttp2) => {
+      accepted = socket; // emits "session" before it returns
       (isHttp2 ? http2 : http1).emit("connection", socket);
       if (!isHttp2) socket.resume();
     });
@@ -90,15 +100,19 @@ export async function listen(handle: Handler, options: ListenOptions): Promise<L
 
 function createServer(tls: TlsIdentity | undefined, accept: (socket: Socket) => void): Server {
   if (!tls) return createPlain({ noDelay: true }, accept);
+  const [cert, key] = [Buffer.from(tls.cert), Buffer.from(tls.key)];
+  requirePair(cert, key);
+  const server = createTls({ cert, key, ALPNProtocols: ["h2", "http/1.1"] }, accept);
+  // A client that breaks off its handshake sees that itself.
+  server.on("tlsClientError", (_, socket) => socket.destroy());
+  return server;
+}
+
+function requirePair(cert: Buffer, key: Buffer): void {
   try {
-    const server = createTls({
-      cert: Buffer.from(tls.cert),
-      key: Buffer.from(tls.key),
-      ALPNProtocols: ["h2", "http/1.1"],
-    }, accept);
-    // A client that breaks off its handshake sees that itself.
-    server.on("tlsClientError", (_, socket) => socket.destroy());
-    return server;
+    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+      throw new Error("they do not match");
+    }
   } catch (cause) {
     throw new ConnectorError(
       `the local Kinesis server cannot use its certificate and key: ${
