@@ -100,7 +100,7 @@ export class Health {
     this.#troubles.delete(`Pulsar/${topic}`);
   }
 
-  /** A shard's reader was opened anew, so often in a row without a page. */
+  /** A shard's reader was opened anew so often in a row without a page. */
   readerReopened(shardId: string, inARow: number): void {
     if (inARow >= READERS_IN_VAIN) this.#readersInVain.add(shardId);
     else this.#readersInVain.delete(shardId);

@@ -139,6 +139,7 @@ export class ShardConsumer {
     return {
       shardId: this.shardId,
       readingSince: isAllRead ? undefined : this.#reading?.progressAt,
+      reopened: this.#reading?.reopened ?? 0,
       waitsForRoomSince: isAllRead ? undefined : this.#reading?.waitsForRoomSince,
       publisher: this.#waiting,
       first: this.delivery.first,
@@ -146,10 +147,9 @@ export class ShardConsumer {
     };
   }
 
-  /** Opens another reader in the place of one that gives nothing; returns how often in a row that was done. */
-  reopenReader(): number {
+  /** Opens another reader in the place of one that gives nothing. */
+  reopenReader(): void {
     this.#reading?.reopen();
-    return this.#reading?.reopened ?? 0;
   }
 
   async #readAndPublish(): Promise<ConsumerEnd> {

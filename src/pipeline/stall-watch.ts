@@ -11,8 +11,7 @@ import { findStalls, type FirstSeen, type ShardActivity, type Stall } from "./st
 export interface Watched {
   readonly shardId: string;
   activity(): Omit<ShardActivity, "trouble"> | undefined;
-  /** Returns how often in a row. */
-  reopenReader(): number;
+  reopenReader(): void;
 }
 
 /** Options of {@link StallWatch}. */
@@ -78,6 +77,7 @@ export class StallWatch {
       const activity = consumer.activity();
       if (activity === undefined) continue;
       watched.set(consumer.shardId, consumer);
+      health.readerReopened(consumer.shardId, activity.reopened);
       shards.push({ ...activity, trouble: health.troubleOf(consumer.shardId)?.message });
     }
     const { stalls, seen } = findStalls(shards, this.#seen, clock.monotonic(), timeoutMs);
@@ -91,16 +91,15 @@ export class StallWatch {
   }
 
   #restart(consumer: Watched, { shardId, forMs }: Stall): void {
-    const { log, health } = this.#options;
+    const { log } = this.#options;
     this.#restarts.add();
-    const inARow = consumer.reopenReader();
-    health.readerReopened(shardId, inARow);
+    consumer.reopenReader();
     log.warn(
       `shard ${shardId} has not come forward for ${
         seconds(forMs)
       }, and waits for nothing: its reader is opened anew, ` +
         "after the last record that it gave",
-      { shardId, inARow },
+      { shardId },
     );
   }
 

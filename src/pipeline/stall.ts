@@ -16,6 +16,8 @@ export interface ShardActivity {
   readonly shardId: string;
   /** Its reader is to give further pages: when it last came forward; undefined when all is read or nothing yet is. */
   readonly readingSince: number | undefined;
+  /** How often in a row its reader was opened anew without a page since. */
+  readonly reopened: number;
   /** Since when its next read waits until there is room for it. */
   readonly waitsForRoomSince: number | undefined;
   readonly publisher: Waiting | undefined;
@@ -50,15 +52,15 @@ export function findStalls(
   for (const shard of shards) {
     const { shardId, first, inFlight, publisher, readingSince, waitsForRoomSince, trouble } = shard;
     const known = before.get(shardId);
-    const unchanged = known?.first === first && inFlight > 0 ? known : { first, since: now };
-    seen.set(shardId, unchanged);
+    const unchanged = known?.first === first ? known : { first, since: now };
+    if (inFlight > 0) seen.set(shardId, unchanged);
     const add = (reason: Stall["reason"], since: number): boolean => {
       const forMs = now - since;
       if (forMs >= timeoutMs) stalls.push({ shardId, reason, forMs });
       return forMs >= timeoutMs;
     };
     const isNamed = publisher !== undefined && add(publisher.what, publisher.since);
-    if (!isNamed) add("pulsar", unchanged.since);
+    if (!isNamed && inFlight > 0) add("pulsar", unchanged.since);
     if (waitsForRoomSince !== undefined) add("room", waitsForRoomSince);
     else if (readingSince !== undefined) add(trouble === undefined ? "reader" : "kinesis", readingSince);
   }

@@ -5,6 +5,7 @@ import { Buffer } from "node:buffer";
 import type { ConnectorError } from "../../src/core/errors.ts";
 import type { RawRecord, RecordPage, SinkMessage } from "../../src/core/record.ts";
 import { type ChildShard, FULL_HASH_RANGE, type Shard } from "../../src/core/shard.ts";
+import type { Telemetry } from "../../src/core/telemetry.ts";
 import { createHookChain } from "../../src/hooks/chain.ts";
 import { inlineHooks } from "../../src/hooks/load.ts";
 import type { Hooks } from "../../src/hooks/types.ts";
@@ -235,7 +236,7 @@ export function world(options: WorldOptions = {}) {
     openSource: () => source,
     close: () => Promise.resolve(),
   };
-  const made: { onThrottle?: OnThrottle; events?: SinkEvents } = {};
+  const made: { onThrottle?: OnThrottle; telemetry?: Telemetry; events?: SinkEvents } = {};
   const metrics = new MetricsRegistry();
   const connector = new Connector({
     clock,
@@ -255,8 +256,9 @@ export function world(options: WorldOptions = {}) {
         kinesisRecordProperties: [],
         eventTime: "none",
       })),
-    openKinesis: (onThrottle) => {
+    openKinesis: (onThrottle, telemetry) => {
       made.onThrottle = onThrottle;
+      made.telemetry = telemetry;
       return Promise.resolve(kinesis);
     },
     openLeaseStore: () => Promise.resolve(store),
