@@ -217,6 +217,8 @@ export interface WorldOptions extends Partial<ConnectorOptions> {
   /** Rows that exist before; several connectors may share one. */
   readonly table?: MemoryLeaseTable;
   readonly wrapStore?: (store: LeaseStore) => LeaseStore;
+  /** What the stream says of itself. */
+  readonly retentionMs?: number;
 }
 
 /** A connector and the stand-ins around it. */
@@ -232,6 +234,7 @@ export function world(options: WorldOptions = {}) {
   const kinesis: KinesisStream = {
     describe: () => Promise.resolve(STREAM),
     listShards: () => Promise.resolve([...shards]),
+    ...options.retentionMs === undefined ? {} : { retention: () => Promise.resolve(options.retentionMs!) },
     now: () => Math.floor(clock.now() / 1000) * 1000,
     openSource: () => source,
     close: () => Promise.resolve(),
