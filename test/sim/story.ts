@@ -4,10 +4,11 @@
 import { comparePositions } from "../../src/core/position.ts";
 import { Chance } from "../chance.ts";
 import { Judge, type Start } from "./judge.ts";
-import { FAIR, type Weather } from "./line.ts";
+import { JAVA_ID, JavaWorker } from "./java.ts";
+import { FAIR, Line, type Weather } from "./line.ts";
 import { SimStream } from "./stream.ts";
-import { SimTable } from "./table.ts";
-import { EPOCH, Timeline } from "./timeline.ts";
+import { dynamoDbThrottled, dynamoDbUnavailable, SimStore, SimTable } from "./table.ts";
+import { EPOCH, Process, ProcessClock, Timeline } from "./timeline.ts";
 import { type Plant, type Planted, type Settings, Worker, type World } from "./worker.ts";
 
 /** Something that happens. `who` counts through the workers that it can happen to. */
@@ -15,6 +16,7 @@ export type Deed =
   | { readonly type: "put"; readonly count: number }
   | { readonly type: "split" }
   | { readonly type: "merge" }
+  /** A worker of ours, or the Java connector anew. */
   | { readonly type: "start" }
   | { readonly type: "kill"; readonly who: number }
   | { readonly type: "stop"; readonly who: number }
@@ -39,6 +41,8 @@ export interface Story {
   readonly failoverTimeMs: number;
   readonly shards: number;
   readonly workers: number;
+  /** A Java connector shares the table. */
+  readonly java: boolean;
   /** Records before the first worker starts. */
   readonly before: number;
   readonly steps: readonly Step[];
@@ -100,6 +104,7 @@ class Stage {
   readonly #table: SimTable;
   readonly #world: World;
   readonly #workers: Worker[] = [];
+  #java: JavaWorker | undefined;
   readonly #say: (text: string) => void;
   #isCalm = false;
   #isEnding = false;
@@ -141,12 +146,13 @@ class Stage {
   }
 
   async play(): Promise<void> {
-    const { before, workers, steps } = this.#story;
+    const { before, workers, java, steps } = this.#story;
     this.#stream.put(before >> 1);
     await this.#pass(2_000);
     this.#stream.put(before - (before >> 1));
     await this.#pass(1_000);
     for (let count = workers; count > 0; count--) this.#start();
+    if (java) this.#startJava();
     for (const { percent, deed } of steps) {
       await this.#pass(percent * this.#story.failoverTimeMs / 100);
       this.#say(`* ${JSON.stringify(deed)}`);
@@ -167,6 +173,28 @@ class Stage {
     worker.start();
   }
 
+  #startJava(): void {
+    const world = this.#world;
+    const process = new Process(JAVA_ID);
+    const line = new Line({
+      ...world,
+      process,
+      unavailable: dynamoDbUnavailable,
+      throttled: dynamoDbThrottled,
+    });
+    const { settings } = world;
+    this.#say("* the Java connector starts");
+    this.#java = new JavaWorker({
+      ...settings,
+      ...world,
+      process,
+      line,
+      clock: new ProcessClock(world.timeline, process, world.chance),
+      store: new SimStore({ ...settings, ...world, line, worker: JAVA_ID }),
+    });
+    this.#java.start().catch((error) => this.judge.fail(String(error)));
+  }
+
   #do(deed: Deed): void {
     switch (deed.type) {
       case "put":
@@ -176,7 +204,8 @@ class Stage {
       case "merge":
         return void this.#stream.merge();
       case "start":
-        if (this.#living().length < 4) this.#start();
+        if (this.#java?.isWorking === false) this.#startJava();
+        else if (this.#living().length < 4) this.#start();
         return;
     }
     const some = this.#living();
@@ -188,7 +217,7 @@ class Stage {
       case "kill":
         return this.timeline.kill(worker.process);
       case "stop":
-        return worker.stop();
+        return worker instanceof Worker ? worker.stop() : this.timeline.kill(worker.process);
       case "freeze":
         this.timeline.freeze(worker.process);
         this.timeline.after(deed.percent * failoverTimeMs / 100, undefined, () => this.#thaw(worker));
@@ -202,21 +231,22 @@ class Stage {
     }
   }
 
-  #thaw(worker: Worker): void {
+  #thaw(worker: Worker | JavaWorker): void {
     this.#say(`* ${worker.id} goes on`);
     this.timeline.thaw(worker.process);
   }
 
   /** Those to whom something can happen. */
-  #living(): Worker[] {
-    return this.#workers.filter((worker) => worker.isWorking && !worker.process.frozen);
+  #living(): (Worker | JavaWorker)[] {
+    const all = [...this.#workers, ...this.#java === undefined ? [] : [this.#java]];
+    return all.filter((worker) => worker.isWorking && !worker.process.frozen);
   }
 
   /** Nothing goes wrong any more: whatever was put is delivered in bounded time, every lease is where it belongs. */
   async #comeToGoodEnd(): Promise<void> {
     this.#say("* calm");
     this.#isCalm = true;
-    for (const worker of this.#workers) {
+    for (const worker of [...this.#workers, ...this.#java === undefined ? [] : [this.#java]]) {
       worker.cut(false);
       if (worker.process.frozen) this.#thaw(worker);
     }
@@ -242,8 +272,8 @@ class Stage {
   #missing(): string | undefined {
     for (const shard of this.#stream.shards) {
       const row = this.#table.row(shard.id);
-      const owner = row && this.#workers.find(({ id }) => id === row.leaseOwner);
-      if (row !== undefined && !(owner?.isWorking && this.judge.isFresh(shard, owner.id))) {
+      const owner = row && this.#living().find(({ id }) => id === row.leaseOwner);
+      if (row !== undefined && !(owner !== undefined && this.judge.isFresh(shard, owner.id))) {
         return `the lease of ${shard.id} is not held`;
       }
       if (row === undefined && !this.judge.isOver(shard)) {

@@ -142,7 +142,7 @@ export class SimStream {
   }
 
   /** ListShards as it stood at a moment. */
-  list(filter: ShardFilter | undefined, at: number): Shard[] {
+  list(filter: ShardFilter | undefined, at: number = this.#timeline.now): Shard[] {
     const known = this.shards.filter((shard) => shard.openedAt <= at);
     const isOpen = (shard: SimShard) => shard.closedAt === undefined || shard.closedAt > at;
     // A filter asks for the shards that were open at its moment.

@@ -81,7 +81,8 @@ export class Worker {
   isStopping = false;
   readonly #world: World;
   readonly #connector: Connector;
-  readonly #lines: Line[] = [];
+  readonly #dynamoDb: Line;
+  readonly #kinesis: Line;
 
   constructor(id: string, world: World) {
     const { timeline, chance, settings } = world;
@@ -89,6 +90,9 @@ export class Worker {
     this.#world = world;
     this.process = new Process(id);
     this.clock = new ProcessClock(timeline, this.process, chance);
+    const line = { ...world, process: this.process, onFate: (text: string) => world.say(`${id} ${text}`) };
+    this.#dynamoDb = new Line({ ...line, unavailable: dynamoDbUnavailable, throttled: dynamoDbThrottled });
+    this.#kinesis = new Line({ ...line, unavailable: kinesisUnavailable, throttled: kinesisThrottled });
     this.#connector = new Connector(this.#parts(), {
       streamName: STREAM_NAME,
       topic: "out",
@@ -137,25 +141,8 @@ export class Worker {
 
   /** Nothing gets through, or all does again. */
   cut(isCut: boolean): void {
-    for (const line of this.#lines) line.isCut = isCut;
-  }
-
-  #line(
-    unavailable: (operation: string, key: string | undefined) => ReturnType<typeof kinesisUnavailable>,
-    throttled: typeof unavailable,
-  ): Line {
-    const { timeline, chance, weather, say } = this.#world;
-    const line = new Line({
-      timeline,
-      process: this.process,
-      chance,
-      weather,
-      unavailable,
-      throttled,
-      onFate: (text) => say(`${this.id} ${text}`),
-    });
-    this.#lines.push(line);
-    return line;
+    this.#dynamoDb.isCut = isCut;
+    this.#kinesis.isCut = isCut;
   }
 
   #parts(): ConnectorParts {
@@ -171,14 +158,14 @@ export class Worker {
       table,
       worker: id,
       failoverTimeMs: settings.failoverTimeMs,
-      line: this.#line(dynamoDbUnavailable, dynamoDbThrottled),
+      line: this.#dynamoDb,
     });
     const simKinesis = new SimKinesis({
       timeline,
       process,
       chance,
       stream,
-      line: this.#line(kinesisUnavailable, kinesisThrottled),
+      line: this.#kinesis,
       onIterator: (shard, position) => judge.connected(id, shard, position),
     });
     const api = plant.kinesis?.(simKinesis) ?? simKinesis;
