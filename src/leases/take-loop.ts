@@ -6,14 +6,15 @@ import type { Clock } from "../core/clock.ts";
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Telemetry } from "../core/telemetry.ts";
-import type { Balance, TableView } from "./balance.ts";
+import type { TableView } from "./balance.ts";
 import { Bell } from "./bell.ts";
 import { leasesToGiveAway } from "./give-away.ts";
 import { ownerOf, type StreamIdentity } from "./lease.ts";
-import { expiresAt, type Observations, observe } from "./observation.ts";
+import { type Observations, observe } from "./observation.ts";
 import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
 import { forEachBounded, PARALLEL_CALLS, type Retry } from "./retry.ts";
 import type { Lease, LeaseScan, LeaseStore } from "./store.ts";
+import { nextScanDelay, SharingRhythm, SHORTEST_GAP_MS } from "./rhythm.ts";
 import { takeReport } from "./take-report.ts";
 import { decideTakes } from "./take.ts";
 import type { LeaseTimes } from "./times.ts";
@@ -43,32 +44,23 @@ export interface TakeLoopOptions {
   readonly observations?: Observations | undefined;
 }
 
-// However much there is news of (thousands of shards may end at once), scans begin no closer together, and take no
-// more than half of the time.
-const SHORTEST_GAP_MS = 100;
-// Of several workers that started together not all steal, or give away, at the same moment for ever.
-const RHYTHM_JITTER = 0.25;
-
 /** Takes until aborted. */
 export class TakeLoop {
   readonly #options: TakeLoopOptions;
   readonly #bell: Bell;
+  readonly #rhythm: SharingRhythm;
   #rows: ReadonlyMap<string, Lease> = new Map();
   #observations: Observations;
   #foreignItems = 0;
   /** Rounds in a row in which a take was not answered or was throttled. */
   #failedRounds = 0;
   #scanConsistently = false;
-  /** Monotonic milliseconds; the first rounds are made at once, as the KCL's. */
-  #mayStealAt = -Infinity;
-  #mayGiveAt = -Infinity;
-  /** By the last scan this worker had less than its share, and nothing was free. */
-  #isNeedy = false;
 
   constructor(options: TakeLoopOptions) {
     this.#options = options;
     this.#observations = options.observations ?? new Map();
     this.#bell = new Bell(options.clock);
+    this.#rhythm = new SharingRhythm(options.times, () => options.clock.random());
   }
 
   /** By lease key, as the last scan saw them. */
@@ -102,7 +94,7 @@ export class TakeLoop {
 
   /** One round; returns when the next is due, and how long the scan took. */
   async #round(signal: AbortSignal): Promise<{ delayMs: number; scanMs: number }> {
-    const { store, clock, retry, held, leaving, workerId, times: { failoverTimeMs } } = this.#options;
+    const { store, clock, retry, held, leaving, workerId, times } = this.#options;
     const consistent = this.#scanConsistently;
     this.#scanConsistently = false;
     const startedAt = clock.monotonic();
@@ -116,29 +108,28 @@ export class TakeLoop {
       leases: scan.leases,
       observations: this.#observations,
       now,
-      failoverTimeMs,
+      failoverTimeMs: times.failoverTimeMs,
       workerId,
       held: new Set(held.keys()),
       leaving: leaving(),
     };
     const random = () => clock.random();
-    const maySteal = now >= this.#mayStealAt && (this.#isNeedy || held.size === 0);
+    const maySteal = this.#rhythm.maySteal(now, held.size);
     const decision = decideTakes(view, { maySteal, random });
     const { take, steal, balance } = decision;
-    this.#noteNeed(balance, now);
+    this.#rhythm.saw(balance, now);
     const chosen = take.length + (steal === undefined ? 0 : 1);
     const { taken, retryMs } = steal === undefined
       ? await this.#takeAll(take, signal)
       : await this.#takeAll(await this.#stillTheirs(steal, scanMs, signal), signal);
-    // Who lost the race for its first lease tries again at once: until it has one, nobody sees it.
-    if (steal !== undefined && retryMs === undefined && held.size > 0) {
-      this.#mayStealAt = this.#nextInRhythm(now);
-    }
+    if (steal !== undefined && retryMs === undefined && held.size > 0) this.#rhythm.stole(now);
     if (chosen === 0) this.#giveAway(view, now);
     const durationMs = clock.monotonic() - startedAt;
     const success = retryMs === undefined;
     this.#options.telemetry?.report(takeReport({ view, chosen, taken, durationMs, success }));
-    return { delayMs: retryMs ?? this.#nextScanMs(decision.lookAgainAt), scanMs };
+    const delayMs = retryMs ??
+      nextScanDelay({ ...view, held, now: clock.monotonic() }, times, decision.lookAgainAt);
+    return { delayMs, scanMs };
   }
 
   /** Takes in what a scan shows. */
@@ -185,46 +176,13 @@ export class TakeLoop {
     return fresh !== undefined && ownerOf(fresh) === ownerOf(row) ? [fresh] : [];
   }
 
-  /**
-   * Who holds something is seen by the others, and if they are of this program they give it its share, without a loss:
-   * they get the time. By lot, because all may become needy by the same event: the KCL's takers come one by one too.
-   */
-  #noteNeed({ free, mine, target }: Balance, now: number): void {
-    const isNeedy = free.length === 0 && mine < target;
-    if (isNeedy && !this.#isNeedy && mine > 0) {
-      const { clock, times: { giveTimeMs, scanEveryMs } } = this.#options;
-      const patience = giveTimeMs + (scanEveryMs - giveTimeMs) * clock.random();
-      this.#mayStealAt = Math.max(this.#mayStealAt, now + patience);
-    }
-    this.#isNeedy = isNeedy;
-  }
-
   #giveAway(view: TableView, now: number): void {
     const { giveAway, clock } = this.#options;
-    if (giveAway === undefined || now < this.#mayGiveAt) return;
+    if (giveAway === undefined || !this.#rhythm.mayGive(now)) return;
     const keys = leasesToGiveAway(view, () => clock.random());
     if (keys.length === 0) return;
-    this.#mayGiveAt = this.#nextInRhythm(now);
+    this.#rhythm.gave(now);
     giveAway(keys);
-  }
-
-  #nextInRhythm(now: number): number {
-    const { clock, times: { scanEveryMs } } = this.#options;
-    return now + scanEveryMs * (1 + RHYTHM_JITTER * clock.random());
-  }
-
-  #nextScanMs(lookAgainAt = Infinity): number {
-    const { clock, held, times: { watchEveryMs, scanEveryMs, failoverTimeMs } } = this.#options;
-    const now = clock.monotonic();
-    let nextNews = lookAgainAt;
-    let others = 0;
-    for (const key of this.#rows.keys()) {
-      if (held.has(key)) continue;
-      others++;
-      nextNews = Math.min(nextNews, expiresAt(this.#observations.get(key)!, failoverTimeMs) + 1);
-    }
-    if (others === 0 && this.#rows.size > 0) return scanEveryMs;
-    return Math.min(watchEveryMs, Math.max(SHORTEST_GAP_MS, nextNews - now));
   }
 
   #mentionForeignItems(count: number): void {

@@ -28,13 +28,13 @@ export interface TakeOptions {
 
 // How long rows above the fair share are left to those who need them. All of our workers see a free row within a
 // second; the sums keep what is promised: failover time + 2 s after a death, 5 s after a clean stop (design §7).
-const LEAVE_EXPIRED_MS = 1_200;
+const LEAVE_EXPIRED_MS = 700;
 const LEAVE_UNOWNED_MS = 3_000;
 
 /**
  * What is free is taken up to the fair share at once, and the rest
  * - at once, unless another of our workers needs it (the KCL's priority path; a KCL worker may look only in 20 s);
- * - after 1.2 s (dead owner) or 3 s (unowned) otherwise: then nobody came for it.
+ * - after 0.7 s (dead owner) or 3 s (unowned) otherwise: then nobody came for it.
  *
  * When nothing is free, one lease may be stolen, exactly by the KCL's rule: a worker that lacks a single lease steals
  * only from one ABOVE the target. With less caution two workers would pass one lease to and fro for ever.
