@@ -9,6 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { compareRuntimes, readJunit, type TestNames } from "./compare-runtimes.ts";
 import { brokerMissing, pulsarBroker } from "./servers/broker.ts";
+import { kclJvm, kclMissing } from "./servers/kcl-consumer.ts";
 import { packAndInstall } from "./servers/installed-package.ts";
 import { startKinesisLocal } from "./servers/kinesis-local.ts";
 import { pythonMissing, pythonWithPulsar } from "./servers/python.ts";
@@ -41,10 +42,15 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): 
 }
 
 /** Servers of the whole run, as environment variables that the tests' helpers look for. */
-async function startServers(): Promise<NodeJS.ProcessEnv> {
+async function startServers(files: readonly string[]): Promise<NodeJS.ProcessEnv> {
   const missing = brokerMissing();
   const kinesisLocal = await startKinesisLocal();
-  const env = { ...process.env, KINESIS_LOCAL_URL: kinesisLocal.url };
+  const env: NodeJS.ProcessEnv = { ...process.env, KINESIS_LOCAL_URL: kinesisLocal.url };
+  if (files.some((file) => file.startsWith("test/e2e/kcl-"))) {
+    const noKcl = kclMissing();
+    if (noKcl === undefined) env.TEST_KCL_URL = (await kclJvm()).url;
+    else say(`\n!!! Tests with the Kinesis Client Library for Java are SKIPPED: ${noKcl}. !!!\n`);
+  }
   if (missing !== undefined) {
     say(`\n!!! Tests against a real Pulsar broker are SKIPPED: ${missing}. !!!\n`);
     return env;
@@ -105,7 +111,7 @@ async function main(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "kinesis-pulsar-test-"));
   try {
     const env: NodeJS.ProcessEnv = {
-      ...(await startServers()),
+      ...(await startServers(files)),
       ...(await installPackage(files, mkdtempSync(join(folder, "package-")))),
       DENO_JOBS: "2",
       NO_COLOR: "1",

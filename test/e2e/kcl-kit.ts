@@ -62,8 +62,11 @@ export interface KclRoad extends Road {
   published(): string[];
   /** Texts that a Java worker got. */
   read(worker: KclWorker, shardId?: string): string[];
-  /** Asserts that nothing was lost, and that what came twice came after a checkpoint from which somebody started anew. */
-  judge(ours: readonly CliProcess[], java: readonly KclWorker[]): void;
+  /**
+   * Asserts that nothing was lost, and that what came twice came after a checkpoint from which somebody started anew;
+   * gives how many came more than once.
+   */
+  judge(ours: readonly CliProcess[], java: readonly KclWorker[]): number;
 }
 
 const PROPERTIES = "kinesis.shard.id,kinesis.sequence.number,kinesis.subsequence.number";
@@ -214,6 +217,7 @@ export async function layKclRoad(
           `${record.text} of ${record.shardId} came ${came} times, but only ${begun.length} began before it`,
         );
       }
+      return [...times.values()].filter((each) => each > 1).length;
     },
   };
 }

@@ -8,6 +8,7 @@ import { brokerKills } from "./broker-kills.ts";
 import { busyHook } from "./busy-hook.ts";
 import { cleanStop } from "./clean-stop.ts";
 import { frozen } from "./frozen.ts";
+import { kclFleet } from "./kcl-fleet.ts";
 import { kills } from "./kills.ts";
 import { latest } from "./latest.ts";
 import { memory } from "./memory.ts";
@@ -88,6 +89,10 @@ const PROOFS: Readonly<Record<string, Proof>> = {
   "broker-kills-plain": {
     prove: (scope, { rounds }) => brokerKills(scope, { rounds: rounds(2, 20), delivery: PLAIN }),
     shortOn: [],
+  },
+  "kcl-fleet": {
+    prove: (scope, { short }) => kclFleet(scope, { steadyMs: short ? 60_000 : 300_000 }),
+    shortOn: [], // a test does it
   },
   unloads: {
     prove: (scope, { rounds }) => unloads(scope, { rounds: rounds(12, 200), delivery: ONCE }),
