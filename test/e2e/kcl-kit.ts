@@ -40,6 +40,8 @@ export type OurSettings = Readonly<Record<string, unknown>>;
 /** Servers, a stream, and both kinds of workers on it. */
 export interface KclRoad extends Road {
   readonly broker: LocalBroker;
+  /** The lease table's name. */
+  readonly table: string;
   /** All records that were put. */
   readonly known: readonly KnownRecord[];
   /** Puts records with new texts into a shard, or where their keys lead; gives the texts. */
@@ -114,6 +116,7 @@ export async function layKclRoad(
   return {
     ...road,
     broker,
+    table,
     known,
     put,
     async putAggregate(shardId, count) {
