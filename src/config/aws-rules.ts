@@ -40,6 +40,7 @@ export function resolveAws(checked: CheckedSettings, env: Environment, findings:
 
   const region = settings.awsRegion ?? arn?.region ?? word(env["AWS_REGION"]) ??
     word(env["AWS_DEFAULT_REGION"]);
+  checkRoles(settings, findings);
   const kinesisEndpoint = endpointOf(settings, "kinesis", "awsEndpoint", findings);
   const dynamoEndpoint = endpointOf(settings, "leases", "dynamoEndpoint", findings);
   const cloudwatchEndpoint = endpointOf(settings, "metrics", "cloudwatchEndpoint", findings);
@@ -95,6 +96,17 @@ function endpointOf(
     findings.problem([table, "endpoint"], ` is not the same as ${flat}: keep one of the two`);
   }
   return own ?? java;
+}
+
+/** An external id is a condition of a role: without one it would be ignored, and the wrong identity be used. */
+function checkRoles(settings: Settings, findings: Findings): void {
+  for (const table of ["kinesis", "leases", "metrics"] as const) {
+    const { roleArn, externalId } = settings[table];
+    if (externalId === undefined || roleArn !== undefined || findings.isReported([table, "roleArn"])) {
+      continue;
+    }
+    findings.problem([table, "externalId"], ` is given, but no ${table}.roleArn that it belongs to`);
+  }
 }
 
 function checkStreamArn(settings: Settings, findings: Findings): KinesisArn | undefined {

@@ -80,6 +80,33 @@ test("config aws: the region comes from the file, the ARN, AWS_REGION, AWS_DEFAU
   ]);
 });
 
+test("config aws: a stream's ARN gives its region in every partition", () => {
+  for (const [partition, region] of [["aws-cn", "cn-north-1"], ["aws-us-gov", "us-gov-west-1"]]) {
+    const streamArn = `arn:${partition}:kinesis:${region}:123456789012:stream/orders`;
+    const { awsKinesisStreamName: _, ...unnamed } = named;
+    const config = parse({ ...unnamed, kinesis: { streamArn } }, { AWS_REGION: "eu-west-1" });
+    assert.deepEqual(
+      [config.kinesis.region, config.leases.region, config.awsRegion, config.awsKinesisStreamName],
+      [region, region, region, "orders"],
+    );
+    assert.match(
+      problems({ ...unnamed, awsRegion: "eu-west-1", kinesis: { streamArn } })[0]!,
+      new RegExp(`kinesis.streamArn is in region "${region}", but awsRegion is "eu-west-1"`),
+    );
+  }
+});
+
+test("config aws: an external id without its role is refused", () => {
+  for (const table of ["kinesis", "leases", "metrics"]) {
+    assert.deepEqual(problems({ ...small, [table]: { externalId: "x" } }), [
+      `${table}.externalId is given, but no ${table}.roleArn that it belongs to`,
+    ]);
+    const roleArn = "arn:aws-cn:iam::123456789012:role/a/b";
+    parse({ ...small, [table]: { externalId: "x", roleArn } });
+    assert.equal(problems({ ...small, [table]: { externalId: "x", roleArn: "reader" } }).length, 1);
+  }
+});
+
 test("config aws: no region is needed where all three endpoints are set, but with one missing it is", () => {
   assert.equal(parse({ ...named, ...endpoints }).kinesis.endpoint, "http://k");
   for (const key of Object.keys(endpoints)) {
