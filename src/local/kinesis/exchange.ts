@@ -125,13 +125,13 @@ async function readBody(request: Request): Promise<Uint8Array | undefined> {
   return length <= MAX_BODY_BYTES ? Buffer.concat(chunks) : undefined;
 }
 
-// HTTP/2 has the host as a pseudo-header; what clients sign is the plain one.
+// HTTP/2 has the host as a pseudo-header; which of the two names is signed is the client's choice (the SDK: this one).
 function flat(headers: Request["headers"]): Record<string, string> {
   const result: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue;
     const text = Array.isArray(value) ? value.join(", ") : String(value);
-    if (name === ":authority") result.host ??= text;
+    if (name === ":authority") result[name] = result.host ??= text;
     else if (!name.startsWith(":")) result[name] = text;
   }
   return result;
