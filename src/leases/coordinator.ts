@@ -97,7 +97,10 @@ export class LeaseCoordinator {
       take: (row) => this.#take(row),
       onScan: (rows) => this.#look(rows),
       giveAway: (keys) => {
-        for (const key of keys) this.#leaving.add(this.#held.get(key)!, "others have less than their share");
+        for (const key of keys) {
+          const held = this.#held.get(key); // lost since the scan, perhaps
+          if (held !== undefined) this.#leaving.add(held, "others have less than their share");
+        }
       },
     });
     this.#parents = new ParentWatch({
