@@ -80,19 +80,25 @@ for (const [kind, example] of Object.entries(EXAMPLES)) {
         new RegExp(`connector.${kind} is valid`),
       ]
     ) assert.match(validate.stdout, words);
-    assert.match(validate.stderr, /warning: .*useEnhancedFanOut/);
+    assert.match(validate.stdout, /enhanced fan-out, as consumer "My-test-application"/);
     assert.doesNotMatch(validate.stdout + validate.stderr, /my-Secret/);
 
     const cli = road.run("run", file);
     const messages = await received(cli, road.topic, stored.length);
     await stopped(cli);
     assertCopied(messages, stored);
+    assert.deepEqual(
+      road.kinesis.calls("RegisterStreamConsumer").map(({ input }) => input.ConsumerName),
+      [TABLE],
+    );
+    assert.equal(road.kinesis.calls("GetRecords").length, 0, "Java's default is enhanced fan-out");
     const rows = await leaseRows(t, road.dynamoUrl, TABLE);
     assert.deepEqual([...rows.keys()].sort(), road.kinesis.shardIds(STREAM));
     // What the page promises of applicationName; AWS takes no blanks in it.
     assert.ok(road.kinesis.requests.length > 0);
-    for (const { headers, status } of road.kinesis.requests) {
-      assert.equal(status, 200); // the keys of the example were checked
+    for (const { operation, headers, status } of road.kinesis.requests) {
+      // The keys of the example were checked; the first look for the consumer finds none.
+      if (operation !== "DescribeStreamConsumer") assert.equal(status, 200, operation);
       assert.match(headers["user-agent"] ?? "", /\bapp\/My-test-application\b/);
     }
     // Said once: what the name becomes.
