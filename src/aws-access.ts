@@ -42,13 +42,19 @@ export function awsAccess(config: Config, clock: Clock, log: Logger): AwsAccess 
     importScript: (path) => importScript(path),
   });
   let base: Promise<CredentialProvider> | undefined;
-  return async (service, limits) => {
-    const { region, endpoint, roleArn, externalId } = config[service];
-    const identity = await (base ??= openCredentials(config.awsCredentials, optionsIn(config.awsRegion)));
+  // A service's clients (fan-out has two) share its role: it is taken on once, and renewed once.
+  const identities = new Map<AwsService, Promise<CredentialProvider>>();
+  const identityOf = async (service: AwsService): Promise<CredentialProvider> => {
+    const { region, roleArn, externalId } = config[service];
+    const own = await (base ??= openCredentials(config.awsCredentials, optionsIn(config.awsRegion)));
     // A service in another region asks the STS of that region: one less that has to be up, and to be allowed.
-    const credentials = roleArn === undefined
-      ? identity
-      : await assumeRole({ roleArn, externalId }, identity, optionsIn(region));
+    return roleArn === undefined ? own : await assumeRole({ roleArn, externalId }, own, optionsIn(region));
+  };
+  return async (service, limits) => {
+    const { region, endpoint } = config[service];
+    const identity = identities.get(service) ?? identityOf(service);
+    identities.set(service, identity);
+    const credentials = await identity;
     return await awsClientConfig({ region, endpoint, credentials, userAgent, log, ...limits });
   };
 }
