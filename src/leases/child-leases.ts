@@ -4,7 +4,8 @@
 
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { ChildShard } from "../core/shard.ts";
+import type { ChildShard, HashKeyRange } from "../core/shard.ts";
+import { RangeIndex, uncoveredRanges } from "./hash-ranges.ts";
 import type { StreamIdentity } from "./lease.ts";
 import { childLease, childLeases } from "./new-leases.ts";
 import type { ShardSync } from "./shard-sync.ts";
@@ -33,17 +34,12 @@ export class ChildLeases {
 
   /**
    * "postponed": call again after a while. Rejects with a ConnectorError that waiting does not cure.
-   * @param children none: they have expired like the shard itself, or are not known. Then whatever descends from it and
-   * is still listed gets its lease.
+   * @param children those that are known. Where some are missing, or all, they have expired like the shard itself: then
+   * whatever descends from it and is still listed gets its lease.
    */
   async create(children: readonly ChildShard[], signal: AbortSignal): Promise<"created" | "postponed"> {
-    const { read, create, stream, sync } = this.#options;
-    if (children.length === 0) {
-      return sync === undefined ? "created" : await this.#patiently(async () => {
-        await sync.complete(signal);
-        return "created";
-      }, signal);
-    }
+    const { read, create, stream } = this.#options;
+    if (children.length === 0) return await this.#completeTable(signal);
     const ids = new Set(children.flatMap((child) => [child.shardId, ...child.parentShardIds]));
     const existing = await read(ids, signal);
     signal.throwIfAborted();
@@ -54,7 +50,17 @@ export class ChildLeases {
     }
     for (const { shardId } of children) this.#waiting.delete(shardId);
     await create(decision.leases, signal);
-    return "created";
+    const parents = children.flatMap(({ parentShardIds }) =>
+      parentShardIds.flatMap((id) => existing.get(id) ?? [])
+    );
+    return coverAll(children, parents) ? "created" : await this.#completeTable(signal);
+  }
+
+  async #completeTable(signal: AbortSignal): Promise<"created" | "postponed"> {
+    return await this.#patiently(async () => {
+      await this.#options.sync?.complete(signal);
+      return "created";
+    }, signal);
   }
 
   async #settle(child: ChildShard, parent: string, signal: AbortSignal): Promise<"created" | "postponed"> {
@@ -88,4 +94,13 @@ export class ChildLeases {
       return "postponed";
     }
   }
+}
+
+/** Whether every key of the parents is a child's. Of a split both children are known, unless one has expired. */
+function coverAll(children: readonly ChildShard[], parents: readonly Partial<HashKeyRange>[]): boolean {
+  const gaps = new RangeIndex(uncoveredRanges(children));
+  return parents.every(({ startingHashKey, endingHashKey }) =>
+    startingHashKey === undefined || endingHashKey === undefined ||
+    gaps.overlapping({ startingHashKey, endingHashKey }).length === 0
+  );
 }

@@ -196,7 +196,7 @@ export class ShardSync {
     const [young] = lineage.inconsistent;
     if (young === undefined) return lineage;
     throw new ConnectorError(
-      `stream ${streamArn} is in the middle of a reshard: shard ${young} is listed, and a parent of it as open`,
+      `stream ${streamArn} is in the middle of a reshard: shard ${young} is listed, and a parent of it as open; the next listing shows it whole`,
       { code: "AWS_UNAVAILABLE", retryable: true, where: { stream: streamArn, operation: "ListShards" } },
     );
   }
