@@ -29,11 +29,20 @@ async function registered(kit: Kit, streamArn: string, name: string): Promise<st
   );
   const ConsumerARN = answer.Consumer!.ConsumerARN!;
   for (let i = 0; i < 200; i++) {
-    const { ConsumerDescription } = await kit.client.send(new DescribeStreamConsumerCommand({ ConsumerARN }));
-    if (ConsumerDescription!.ConsumerStatus === "ACTIVE") return ConsumerARN;
+    if (await statusOf(kit, ConsumerARN) === "ACTIVE") return ConsumerARN;
     await delay(20);
   }
   throw new Error(`consumer ${name} does not become ACTIVE`);
+}
+
+// kinesis-local may not know a consumer yet that it has just registered.
+async function statusOf(kit: Kit, ConsumerARN: string): Promise<string> {
+  try {
+    const answer = await kit.client.send(new DescribeStreamConsumerCommand({ ConsumerARN }));
+    return answer.ConsumerDescription!.ConsumerStatus!;
+  } catch (error) {
+    return (error as Error).name;
+  }
 }
 
 interface Seen {
@@ -123,7 +132,7 @@ export const CONSUMER_CHECKS: readonly Check[] = [
       const { consumerArn: ConsumerARN } = await consumed(kit);
       await kit.client.send(new DeregisterStreamConsumerCommand({ ConsumerARN }));
       const described = () => refusal(kit.client.send(new DescribeStreamConsumerCommand({ ConsumerARN })));
-      for (let i = 0; i < 100 && await described() === "accepted"; i++) await delay(20);
+      for (let i = 0; i < 500 && await described() === "accepted"; i++) await delay(20);
       return {
         described: await described(),
         subscribed: await refusal(

@@ -11,6 +11,8 @@ import {
 import { NodeHttp2Handler, NodeHttpHandler } from "@smithy/node-http-handler";
 import { kinesisClientConfig } from "../servers/kinesis.ts";
 
+const PATIENCE_MS = 30_000;
+
 /** How a client reaches the server. */
 export type Transport = "http/1.1" | "h2c";
 
@@ -37,6 +39,19 @@ export interface Subscribed {
   leave(): void;
 }
 
+// An event that never comes shall fail its test, not hang it.
+async function inTime<T>(result: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no event within ${PATIENCE_MS} ms`)), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([result, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Opens a subscription; left at the test's end. */
 export async function subscribe(
   t: TestContext,
@@ -53,7 +68,7 @@ export async function subscribe(
   );
   const events = answer.EventStream![Symbol.asyncIterator]();
   const next = async () => {
-    const { value, done } = await events.next();
+    const { value, done } = await inTime(events.next());
     return done ? undefined : value.SubscribeToShardEvent;
   };
   return {

@@ -6,7 +6,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { startServer } from "./child.ts";
 
-const CHANGE = "20ms"; // how long a stream stays CREATING, UPDATING or DELETING
+const CHANGE = "20ms"; // how long a stream or consumer stays CREATING, UPDATING or DELETING
 
 /** A running server. */
 export interface KinesisLocal {
@@ -37,6 +37,8 @@ export async function startKinesisLocal(): Promise<KinesisLocal> {
       UPDATE_SHARD_COUNT_DURATION: CHANGE,
       START_STREAM_ENCRYPTION_DURATION: CHANGE,
       STOP_STREAM_ENCRYPTION_DURATION: CHANGE,
+      REGISTER_STREAM_CONSUMER_DURATION: CHANGE,
+      DEREGISTER_STREAM_CONSUMER_DURATION: CHANGE,
       LOG_LEVEL: "ERROR",
     },
   });

@@ -57,13 +57,8 @@ async function answer(handle: Handler, request: Request, response: Response, cut
 
 async function pour(body: StreamBody, response: Response, closed: AbortSignal, cut: Cut): Promise<void> {
   // Ends a wait for the next piece, and one for the client to take the last.
-  let gone: () => void = () => {};
-  const whenGone = new Promise<void>((resolve) => gone = resolve);
-  const leave = () => {
-    body.close();
-    gone();
-  };
-  if (closed.aborted) leave();
+  let leave: () => void = () => {};
+  const whenGone = new Promise<void>((resolve) => leave = resolve).then(() => body.close());
   closed.addEventListener("abort", leave, { once: true });
   try {
     while (!closed.aborted) {

@@ -11,7 +11,10 @@ export interface LocalKinesisOptions {
   readonly port?: number | undefined;
   /** A loopback address: 127.x.x.x, ::1 or localhost. @default "127.0.0.1" */
   readonly host?: string | undefined;
-  /** Certificate and key, PEM: then the server speaks TLS, and its url begins with https. @default none */
+  /**
+   * Certificate and key, PEM: then the server speaks TLS, and its url begins with https. On Deno an unread stream over
+   * HTTP/1.1 with TLS is not held back: Deno takes all that is written. @default none
+   */
   readonly tls?: TlsIdentity | undefined;
   /** Limits per shard: true for AWS's (AWS_SHARD_LIMITS), or each by itself. @default false, unlimited */
   readonly limits?: boolean | ShardLimits | undefined;

@@ -35,7 +35,7 @@ export interface OpenSubscription {
   cut(): void;
 }
 
-/** In order of stream, consumer, shard. */
+/** By stream, consumer and first subscription to each shard. */
 export function openSubscriptions(account: Account, filter: SubscriptionFilter): OpenSubscription[] {
   return account.list()
     .filter((stream) => filter.streamName === undefined || filter.streamName === stream.name)
