@@ -89,6 +89,13 @@ export class DataStream {
       }
       if (polls === 0) log.info(`stream "${streamName}" is being created; waiting for it`);
       await clock.sleep(CREATING_POLL_MS, signal);
+      if (signal.aborted) {
+        throw new ConnectorError(`stream "${streamName}" is still being created`, {
+          code: "AWS_UNAVAILABLE",
+          retryable: true,
+          where: { stream: streamName, operation: "DescribeStreamSummary" },
+        });
+      }
     }
   }
 

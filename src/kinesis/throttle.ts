@@ -44,14 +44,17 @@ export async function delayAfterThrottle(
   return Math.max(usable ? wanted as number : delayMs, SHORTEST_MS);
 }
 
-/** The result of a call that is repeated while it is throttled; other failures pass. Rejects after an abort. */
+/**
+ * The result of a call that is repeated while it is throttled; other failures pass. Rejects after an abort: with the
+ * throttling that it waited for, so that who set the time can say why it was not enough.
+ */
 export async function whileThrottled<T>(
   call: () => Promise<T>,
   scope: ThrottleScope,
   signal: AbortSignal,
 ): Promise<T> {
+  signal.throwIfAborted();
   for (let attempt = 1;; attempt++) {
-    signal.throwIfAborted();
     try {
       return await call();
     } catch (error) {
@@ -66,6 +69,7 @@ export async function whileThrottled<T>(
         });
       }
       await scope.clock.sleep(delayMs, signal);
+      if (signal.aborted) throw error;
     }
   }
 }

@@ -44,6 +44,8 @@ export async function ownerStates(options: LiveOwnersOptions): Promise<ReadonlyM
 }
 
 interface SeenOwners {
+  /** All rows, for who goes on looking. */
+  readonly observations: Observations;
   /** With one lease of each. */
   readonly alive: ReadonlyMap<string, string>;
   /** Of the last scan. */
@@ -76,19 +78,21 @@ async function watchOwners(
       );
     }
     const left = end - clock.monotonic();
-    if (owners.size === 0 || left <= 0 || isEnough({ alive, owners })) break;
+    if (owners.size === 0 || left <= 0 || isEnough({ alive, owners, observations })) break;
     await clock.sleep(Math.min(everyMs, left), signal);
   }
-  return { alive, owners };
+  return { alive, owners, observations: seen };
 }
 
 /**
- * Refuses a run that needs all leases while somebody else works on them.
+ * Refuses a run that needs all leases while somebody else works on them. Returns what it saw meanwhile, so that dead
+ * owners need not be looked at for another failover time.
  * @throws ConnectorError LEASE_IN_USE
  */
-export async function refuseLiveOwners(options: LiveOwnersOptions): Promise<void> {
-  const [first, ...more] = await liveOwners(options);
-  if (first === undefined) return;
+export async function refuseLiveOwners(options: LiveOwnersOptions): Promise<Observations> {
+  const { alive, observations } = await watchOwners(options, LOOK_EVERY_MS, ({ alive }) => alive.size > 0);
+  const [first, ...more] = alive;
+  if (first === undefined) return observations;
   const [owner, shardId] = first;
   const others = more.length === 0 ? "" : ` and ${more.length} more`;
   throw new ConnectorError(

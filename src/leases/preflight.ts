@@ -13,9 +13,15 @@ import { isJavaWorkerId } from "./worker-id.ts";
 /** The lease table of later Java connectors that were given no applicationName. */
 export const JAVA_DEFAULT_TABLE = "pulsar-kinesis";
 
+/** What a start asks of a table before anything is taken from it. */
+export type TableAtStart = Pick<
+  LeaseStore,
+  "tableName" | "open" | "scan" | "tableState" | "clientVersion"
+>;
+
 /** Options of {@link openLeaseTable}. */
 export interface OpenLeaseTableOptions {
-  readonly store: LeaseStore;
+  readonly store: TableAtStart;
   readonly stream: StreamIdentity;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -42,7 +48,10 @@ export async function openLeaseTable(options: OpenLeaseTableOptions): Promise<Le
  * Java's exists, starting anew would be a silent loss of position.
  * @throws ConnectorError LEASE_TABLE_CHOICE
  */
-export async function checkTableChoice(store: LeaseStore, log: Logger): Promise<void> {
+export async function checkTableChoice(
+  store: Pick<TableAtStart, "tableName" | "tableState">,
+  log: Logger,
+): Promise<void> {
   if (store.tableName === JAVA_DEFAULT_TABLE || await store.tableState(store.tableName) === "used") return;
   let java: "missing" | "empty" | "used";
   try {
@@ -68,7 +77,10 @@ export async function checkTableChoice(store: LeaseStore, log: Logger): Promise<
  * never stops fighting with it (kcl-compat §2.6). Not being allowed to look is a warning.
  * @throws ConnectorError LEASE_TABLE_FOREIGN
  */
-export async function checkClientVersion(store: LeaseStore, log: Logger): Promise<void> {
+export async function checkClientVersion(
+  store: Pick<TableAtStart, "tableName" | "clientVersion">,
+  log: Logger,
+): Promise<void> {
   const found = await store.clientVersion();
   if (!found.known) {
     log.warn(`whether KCL 3.x workers use table "${store.tableName}" is not known: ${found.error.message}`);

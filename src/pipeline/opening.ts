@@ -15,6 +15,7 @@ import type { HttpEndpoint, Observed } from "../metrics/http.ts";
 import type { MetricsPublisher } from "../metrics/publisher.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
 import type { ConnectorOptions, ConnectorParts, KinesisStream } from "./parts.ts";
+import { patientTable } from "./patient-store.ts";
 import { ensureLeases, listCompletely, type StartScope, withPatience } from "./preflight.ts";
 import type { OnceSettings } from "./shard-generation.ts";
 
@@ -68,14 +69,18 @@ export async function openParts(
   signal.throwIfAborted();
   const once = opened.once = await parts.once?.();
   const kinesis = opened.kinesis = await parts.openKinesis(onThrottle, telemetry);
-  const stream = await withPatience(() => kinesis.describe(signal), scope);
+  const stream = await withPatience((inTime) => kinesis.describe(inTime), scope);
   const publisher = opened.publisher = await parts.openPublisher?.(workerId, onThrottle);
   const store = opened.store = new MeasuredLeaseStore(await parts.openLeaseStore(), { telemetry, clock });
-  const table = await withPatience(() => openLeaseTable({ store, stream, tableWasChosen, ...scope }), scope);
-  if (until !== undefined) {
-    await withPatience(() => refuseLiveOwners({ store, ...scope, observeMs: failoverTimeMs }), scope);
-  }
-  const source = opened.source = await withPatience(async () => await kinesis.openSource(signal), scope);
+  const patient = patientTable(store, scope);
+  const { leases } = await openLeaseTable({ store: patient, stream, tableWasChosen, ...scope });
+  const observations = until === undefined
+    ? undefined
+    : await refuseLiveOwners({ store: patient, ...scope, observeMs: failoverTimeMs });
+  const source = opened.source = await withPatience(
+    async (inTime) => await kinesis.openSource(inTime),
+    scope,
+  );
   const coordinator = opened.coordinator = new LeaseCoordinator({
     workerId,
     failoverTimeMs,
@@ -83,19 +88,24 @@ export async function openParts(
     stream,
     shards: {
       position: position.type,
-      list: (until) => kinesis.listShards(undefined, until),
-      listInitial: (until) => listCompletely({ kinesis, position, signal: until, clock, stream }),
+      list: (ended) =>
+        withPatience((inTime) => kinesis.listShards(undefined, inTime), { ...scope, signal: ended }),
+      listInitial: (ended) =>
+        withPatience(
+          (inTime) => listCompletely({ kinesis, position, signal: inTime, clock, stream }),
+          { ...scope, signal: ended },
+        ),
     },
     clock,
     log,
     kinesisNow: () => kinesis.now(),
     ...events,
+    observations,
     onThrottle,
     telemetry,
   });
-  const { leases } = table;
   const { tableName } = store;
-  await withPatience(() => ensureLeases({ signal, kinesis, leases, tableName, coordinator }), scope);
+  await ensureLeases({ ...scope, kinesis, leases, tableName, coordinator });
   const sink = opened.sink = await parts.openSink(events.sink);
   await withPatience(() => sink.open(topic, signal), scope);
   if (deadLetterTopic !== undefined) {

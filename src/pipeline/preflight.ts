@@ -20,6 +20,8 @@ const BACKOFF = { firstMs: 500, maxMs: 5_000, jitter: 0.3 };
 const LISTINGS = 3;
 const LISTING_PAUSE_MS = 1_000;
 
+const NOT_IN_TIME = new ConnectorError("it is not done", { code: "AWS_UNAVAILABLE", retryable: true });
+
 /** What the steps of a start share. */
 export interface StartScope {
   readonly clock: Clock;
@@ -32,17 +34,36 @@ export interface StartScope {
 
 /**
  * The result of a call that may need patience.
+ * @param call is given a signal that aborts with the scope's, and when the minute is over: for calls that wait for
+ * themselves while they are throttled
  * @throws ConnectorError the last retryable one after a minute, any other at once
  */
 export async function withPatience<T>(
-  call: () => Promise<T>,
+  call: (signal: AbortSignal) => Promise<T>,
+  scope: StartScope,
+): Promise<T> {
+  const { clock, signal } = scope;
+  const over = new AbortController();
+  const done = new AbortController();
+  const timer = clock.sleep(START_PATIENCE_MS, done.signal).then(() => over.abort(NOT_IN_TIME));
+  try {
+    return await repeat(call, scope, AbortSignal.any([signal, over.signal]));
+  } finally {
+    done.abort();
+    await timer;
+  }
+}
+
+async function repeat<T>(
+  call: (signal: AbortSignal) => Promise<T>,
   { clock, log, signal, onThrottle }: StartScope,
+  inTime: AbortSignal,
 ): Promise<T> {
   const deadline = clock.monotonic() + START_PATIENCE_MS;
   for (let attempt = 1;; attempt++) {
     signal.throwIfAborted();
     try {
-      return await call();
+      return await call(inTime);
     } catch (thrown) {
       signal.throwIfAborted();
       const error = toConnectorError(thrown);
@@ -70,7 +91,7 @@ function gaveUp(error: ConnectorError, tries: number): ConnectorError {
   const { code, where, message } = error;
   const advice = ADVICE[code];
   return new ConnectorError(
-    `gave up the start after ${START_PATIENCE_MS / 1000} s and ${tries} tries: ${
+    `gave up the start after ${START_PATIENCE_MS / 1000} s${tries === 1 ? "" : ` and ${tries} tries`}: ${
       message.replace(/\.$/, "")
     }` +
       (advice === undefined ? "" : `. ${advice}`),
@@ -79,7 +100,7 @@ function gaveUp(error: ConnectorError, tries: number): ConnectorError {
 }
 
 /** Options of {@link ensureLeases}. */
-export interface EnsureLeasesOptions extends Pick<StartScope, "signal"> {
+export interface EnsureLeasesOptions extends StartScope {
   readonly kinesis: Pick<KinesisStream, "listShards">;
   /** Rows of the table, as it was opened. */
   readonly leases: readonly Lease[];
@@ -94,7 +115,8 @@ export interface EnsureLeasesOptions extends Pick<StartScope, "signal"> {
  */
 export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> {
   const { kinesis, leases, tableName, coordinator, signal } = options;
-  const shards = leases.length === 0 ? [] : await kinesis.listShards(undefined, signal);
+  const list = () => withPatience((inTime) => kinesis.listShards(undefined, inTime), options);
+  const shards = leases.length === 0 ? [] : await list();
   checkCheckpoints(leases, shards, tableName);
   await coordinator.completeLeases(leases, shards, signal);
 }
