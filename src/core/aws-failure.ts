@@ -55,6 +55,8 @@ export function awsFailure(error: unknown): AwsFailure {
   if (DENIED.test(name)) return "denied";
   if (CREDENTIALS.test(name)) return "credentials";
   if (UNTRUSTED.test(code)) return "untrusted";
+  // The SDK's own: an endpoint of ours, and FIPS or dual-stack in the environment.
+  if (name === "EndpointError") return "refused";
   if (UNAVAILABLE_NAMES.test(name) || $fault === "server" || (status ?? 0) >= 500) return "unavailable";
   if ((status ?? 0) >= 300 || $fault === "client") return "refused";
   // A page that broke off shows as an error of the stream ("aborted") or of the parser, with or without a status.
