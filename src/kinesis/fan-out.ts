@@ -141,6 +141,7 @@ class FanOutReader implements ShardReader {
     this.#heard = true;
     this.#inUse = 0;
     this.#recovery.succeeded();
+    this.#report(undefined);
     const page = { records, bytes, millisBehindLatest, asOf: this.#asOf };
     if (continuationSequenceNumber !== undefined) {
       this.#received(records.at(-1)?.sequenceNumber, continuationSequenceNumber);
@@ -230,6 +231,7 @@ class FanOutReader implements ShardReader {
       log.debug(`${error.message}; subscribing again`, { shardId });
       return 0;
     }
+    this.#report(error);
     if (error.code === "AWS_REFUSED" && this.#continuation !== undefined) {
       this.#continuation = undefined;
       log.warn(`${error.message}; going on from the last record instead`, { shardId });
@@ -246,6 +248,19 @@ class FanOutReader implements ShardReader {
     if (page !== undefined) return { page, grant };
     grant.release();
     return undefined;
+  }
+
+  /** An event came, or none can be got. */
+  #report(error: ConnectorError | undefined): void {
+    const { shardId } = this.#shard;
+    const success = error === undefined;
+    this.#options.telemetry?.report({
+      operation: "ProcessTask",
+      step: "SubscribeToShard.event",
+      shardId,
+      success,
+      error,
+    });
   }
 
   get #resubscribeMs(): number {

@@ -38,7 +38,13 @@ const OF_WORKER = new Set(["RenewAllLeases", "TakeLeases"]);
 const TASKS_OF_SHARDS = new Set(["ProcessTask", "ShutdownTask"]);
 
 /** Steps that the KCL has no name for. */
-const OWN_STEPS = new Set(["GetLease", "EvictLease", "DeleteLease"]);
+const OWN_STEPS = new Set([
+  "GetLease",
+  "EvictLease",
+  "DeleteLease",
+  "SubscribeToShard",
+  "SubscribeToShard.event",
+]);
 
 /** The metrics of a report at a level. */
 export function kclData(report: OperationReport, level: MetricsLevel, workerId: string): Datum[] {

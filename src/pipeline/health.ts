@@ -82,7 +82,8 @@ export class Health {
       this.#rounds.set(operation, this.#clock.monotonic());
     }
     if (step === undefined || success === undefined) return;
-    const key = step.startsWith("KinesisDataFetcher.")
+    // A subscription that stands proves nothing before its first event.
+    const key = step.startsWith("KinesisDataFetcher.") || step === "SubscribeToShard.event"
       ? `Kinesis/${shardId}`
       : /Lease$/.test(step) || step === "ListLeases"
       ? "DynamoDB/"
