@@ -70,7 +70,8 @@ export class Judge {
   readonly #options: JudgeOptions;
   readonly #stories = new Map<string, Story>();
   readonly #acknowledged = new Map<string, Set<UserRecord>>();
-  readonly #stoleAt = new Map<string, number>();
+  /** By worker: when it sent its last two steals. */
+  readonly #stoleAt = new Map<string, readonly [number, number]>();
   readonly #dropped = new Set<Delivery>();
   readonly #holdOf = new Map<Delivery, Hold>();
 
@@ -243,7 +244,7 @@ export class Judge {
     if (isTake) {
       this.takes++;
       if (before.leaseOwner !== undefined && this.isFresh(stream.shard(key), before.leaseOwner)) {
-        this.#stole(worker, key, before.leaseOwner);
+        this.#stole(worker, key, before.leaseOwner, sentAt);
       }
     } else if (before.leaseOwner !== worker) {
       this.fail(`${worker} writes ${key}, which ${before.leaseOwner ?? "nobody"} holds`);
@@ -255,15 +256,14 @@ export class Judge {
     if (isFinished(after)) story.finishedAt ??= timeline.now;
   }
 
-  /** From the living one lease is stolen at a time, in the KCL's rhythm of two failover times. */
-  #stole(worker: string, key: string, owner: string): void {
-    const { timeline, failoverTimeMs } = this.#options;
+  /** From the living one lease is stolen at a time, in the KCL's rhythm; one more where the answer got lost. */
+  #stole(worker: string, key: string, owner: string, sentAt: number): void {
     this.steals++;
-    const before = this.#stoleAt.get(worker) ?? -Infinity;
-    if (timeline.now - before < failoverTimeMs) {
-      this.fail(`${worker} steals ${key} from ${owner}, ${timeline.now - before} ms after it stole another`);
+    const [before = -Infinity, last = -Infinity] = this.#stoleAt.get(worker) ?? [];
+    if (sentAt - before < this.#options.failoverTimeMs) {
+      this.fail(`${worker} steals ${key} from ${owner}: three leases within ${sentAt - before} ms`);
     }
-    this.#stoleAt.set(worker, timeline.now);
+    this.#stoleAt.set(worker, [last, sentAt]);
   }
 
   #created(worker: string, row: Lease): void {
@@ -277,6 +277,16 @@ export class Judge {
     }
     if (known?.finishedAt !== undefined) this.fail(`${worker} creates the finished ${row.leaseKey} again`);
     this.#stories.set(row.leaseKey, { order: this.#stories.size, written: new Map(), sentAt: new Map() });
+  }
+
+  /** Whether a row that is there could be deleted, but for its age. */
+  mayGo(shard: SimShard): boolean {
+    const { table } = this.#options;
+    if (!this.isOver(shard) || shard.parents.some(({ id }) => table.row(id) !== undefined)) return false;
+    return shard.children.every((child) => {
+      const begun = table.row(child.id)?.checkpoint.sequenceNumber;
+      return this.hadLease(child) && begun !== "TRIM_HORIZON" && begun !== "AT_TIMESTAMP";
+    });
   }
 
   /** A row may go when it is old, its parents' are gone, and its children have begun (kcl-compat §4.6). */

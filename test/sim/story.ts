@@ -43,6 +43,8 @@ export interface Story {
   readonly workers: number;
   /** A Java connector shares the table. */
   readonly java: boolean;
+  /** Goes on for so long that leases are spread evenly, and finished rows are deleted. */
+  readonly ages: boolean;
   /** Records before the first worker starts. */
   readonly before: number;
   readonly steps: readonly Step[];
@@ -93,6 +95,17 @@ export async function play(story: Story, telling: Telling = {}): Promise<Outcome
   };
 }
 
+/** Stealing goes on in rounds of so many failover times. */
+const ROUND = 2.1;
+/**
+ * Finished rows are deleted after five minutes in one hand, and looked at once a minute. Each that goes may move another
+ * to another hand, for an even share.
+ */
+const OLD_MS = 12 * 60_000;
+
+/** As an id of ours ends: workers know by it who looks at the table as often as they do. Left out of what is told. */
+const OWN_ID = ":1:00000000-0000-4000-8000-000000000000";
+
 /** Everything has to be delivered so long after the last fault. */
 const PATIENCE_MS = 120_000;
 
@@ -114,7 +127,7 @@ class Stage {
     this.#story = story;
     this.#say = say === undefined
       ? () => {}
-      : (text) => say(`${timeline.now.toFixed(0).padStart(7)} ${text}`);
+      : (text) => say(`${timeline.now.toFixed(0).padStart(7)} ${text.replaceAll(OWN_ID, "")}`);
     const chance = new Chance(story.chance);
     this.#stream = new SimStream(timeline, chance, story.shards);
     this.#table = new SimTable(timeline);
@@ -167,7 +180,7 @@ class Stage {
   }
 
   #start(): void {
-    const worker = new Worker(`w${this.#workers.length}`, this.#world);
+    const worker = new Worker(`w${this.#workers.length}${OWN_ID}`, this.#world);
     this.#workers.push(worker);
     this.#say(`* ${worker.id} starts`);
     worker.start();
@@ -252,11 +265,59 @@ class Stage {
     }
     if (!this.#workers.some((worker) => worker.isWorking)) this.#start();
     await this.#pass(3 * this.#story.failoverTimeMs); // so that no write is on its way any more
-    await this.#within(PATIENCE_MS + 12 * this.#story.failoverTimeMs, () => this.#missing());
+    const { failoverTimeMs, ages } = this.#story;
+    await this.#within(PATIENCE_MS + 12 * failoverTimeMs, () => this.#missing());
+    if (ages) await this.#growOld();
     this.#isEnding = true;
     for (const worker of this.#workers) if (worker.isWorking) worker.stop();
     this.#say("* the end");
     await this.#within(60_000, () => this.#remains());
+  }
+
+  /** Every worker comes to its share and keeps it; rows of finished shards are deleted once nobody needs them. */
+  async #growOld(): Promise<void> {
+    const { failoverTimeMs, java } = this.#story;
+    const rows = this.#table.leases().length;
+    await this.#within(PATIENCE_MS + 2 * rows * ROUND * failoverTimeMs, () => this.#uneven());
+    const { takes } = this.judge;
+    await this.#pass(3 * ROUND * failoverTimeMs);
+    if (this.judge.takes > takes) this.judge.fail(`leases change hands in an even table: ${this.#spread()}`);
+    if (java) return; // it deletes none
+    this.#stream.put(12);
+    const old = () =>
+      this.#table.leases().find(({ leaseKey }) => this.judge.mayGo(this.#stream.shard(leaseKey)));
+    while (old() !== undefined && this.judge.violation === undefined) {
+      const { length } = this.#table.leases();
+      await this.#within(
+        OLD_MS,
+        () =>
+          this.#table.leases().length < length
+            ? undefined
+            : `the row of finished ${old()?.leaseKey} is not deleted`,
+      );
+    }
+  }
+
+  /** Why the leases are not spread evenly over the living. */
+  #uneven(): string | undefined {
+    const free = this.#table.leases().find(({ leaseOwner }) => leaseOwner === undefined);
+    if (free !== undefined) return `the lease of ${free.leaseKey} is not held`;
+    const counts = [...this.#counts().values()];
+    return Math.max(...counts) - Math.min(...counts) > 1
+      ? `leases are spread as ${this.#spread()}`
+      : undefined;
+  }
+
+  #spread(): string {
+    return [...this.#counts()].map(([id, count]) => `${id} ${count}`).join(", ");
+  }
+
+  #counts(): Map<string, number> {
+    const counts = new Map(this.#living().map(({ id }) => [id, 0]));
+    for (const { leaseOwner = "nobody" } of this.#table.leases()) {
+      counts.set(leaseOwner, (counts.get(leaseOwner) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** Waits until nothing is amiss any more. */

@@ -41,6 +41,9 @@ export interface Told {
   readonly failure: Failure | undefined;
 }
 
+/** How long a story is made smaller. */
+const SHRINKING_MS = 30_000;
+
 /** Plays them until one goes wrong. */
 export async function tell({ seed, count, path, plant, shrink = true }: TellOptions): Promise<Told> {
   const totals: Totals = { stories: 0, events: 0, stored: 0, duplicates: 0, takes: 0, steals: 0 };
@@ -52,13 +55,17 @@ export async function tell({ seed, count, path, plant, shrink = true }: TellOpti
     }
     if (error !== undefined) throw error;
   });
-  const result = await fc.check(property, {
-    seed,
-    numRuns: count,
-    endOnFailure: !shrink || path !== undefined,
-    ...path === undefined ? {} : { path },
-  });
+  const asked = { seed, numRuns: count, ...path === undefined ? {} : { path } };
+  let result = await fc.check(property, { ...asked, endOnFailure: true });
   if (!result.failed) return { totals, failure: undefined };
+  if (shrink && path === undefined) {
+    const smaller = await fc.check(property, {
+      seed,
+      path: result.counterexamplePath!,
+      interruptAfterTimeLimit: SHRINKING_MS,
+    });
+    if (smaller.failed && smaller.counterexample !== null) result = smaller;
+  }
   const story = result.counterexample![0];
   const message = result.errorInstance instanceof Error
     ? result.errorInstance.message
