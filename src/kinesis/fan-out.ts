@@ -175,6 +175,10 @@ class FanOutReader implements ShardReader {
     const { shardId, signal, onConnected } = this.#shard;
     this.#disconnect();
     const position = this.#position();
+    const { until } = this.#shard;
+    // Kinesis' clock is known to the second: rather a second later than renewed for its sake.
+    if (until !== undefined && until > api.now() && until <= api.now() + 1_000) await clock.sleep(1_000, signal);
+    signal.throwIfAborted();
     const asOf = api.now();
     const step = { operation: "ProcessTask", step: "SubscribeToShard", shardId } as const;
     const stream = await measured(

@@ -18,44 +18,50 @@ function put(road: Road, from: number, count: number, arrivedAt: number): void {
   road.kinesis.putRecords(road.streamName, records.map((record) => ({ ...record, arrivedAt })));
 }
 
-test(
-  "e2e until: a bounded run ends by itself over a split, and another goes on from there",
-  { skip },
-  async (t) => {
-    const road = await layRoad(t, { shards: 1 });
-    const now = Date.now();
-    const until = now - HOUR;
-    put(road, 0, 300, now - 3 * HOUR);
-    const [parent] = road.kinesis.shardIds(road.streamName) as [string];
-    const [left, right] = road.kinesis.splitShard(road.streamName, parent);
-    put(road, 300, 300, until - 1);
-    const first = road.kinesis.records(road.streamName);
-    put(road, 600, 300, until);
-    put(road, 900, 50, until - 1); // behind the time, whatever it says of itself
-    const all = road.kinesis.records(road.streamName);
-    const file = await road.write("connector.toml", { leases: { failoverTimeMs: 2000 } });
-    const bounded = (time: string) => road.run("run", file, "--until", time);
+for (const [way, useEnhancedFanOut] of [["polling", false], ["fan-out", true]] as const) {
+  test(
+    `e2e until: a bounded run by ${way} ends by itself over a split, and another goes on from there`,
+    { skip },
+    async (t) => {
+      const road = await layRoad(t, { shards: 1, resubscribeAfterMs: 0, heartbeatMs: 500 });
+      const now = Date.now();
+      const until = now - HOUR;
+      put(road, 0, 300, now - 3 * HOUR);
+      const [parent] = road.kinesis.shardIds(road.streamName) as [string];
+      const [left, right] = road.kinesis.splitShard(road.streamName, parent);
+      put(road, 300, 300, until - 1);
+      const first = road.kinesis.records(road.streamName);
+      put(road, 600, 300, until);
+      put(road, 900, 50, until - 1); // behind the time, whatever it says of itself
+      const all = road.kinesis.records(road.streamName);
+      const file = await road.write("connector.toml", {
+        useEnhancedFanOut,
+        leases: { failoverTimeMs: 2000 },
+      });
+      const bounded = (time: string) => road.run("run", file, "--until", time);
 
-    await ended(bounded(new Date(until).toISOString()));
-    assertCopied(await readTopic(road.topic), first);
-    const rows = () => leaseRows(t, road.dynamoUrl, String(road.config["applicationName"]));
-    const checkpoints = async () =>
-      Object.fromEntries([...await rows()].map(([key, row]) => [key, row["checkpoint"]!.S]));
-    const last = (shardId: string) => first.findLast((record) => record.shardId === shardId)!.sequenceNumber;
-    assert.deepEqual(await checkpoints(), {
-      [parent]: "SHARD_END",
-      [left]: last(left),
-      [right]: last(right),
-    });
-    for (const row of (await rows()).values()) assert.equal(row["leaseOwner"], undefined);
+      await ended(bounded(new Date(until).toISOString()));
+      assertCopied(await readTopic(road.topic), first);
+      const rows = () => leaseRows(t, road.dynamoUrl, String(road.config["applicationName"]));
+      const checkpoints = async () =>
+        Object.fromEntries([...await rows()].map(([key, row]) => [key, row["checkpoint"]!.S]));
+      const last = (shardId: string) =>
+        first.findLast((record) => record.shardId === shardId)!.sequenceNumber;
+      assert.deepEqual(await checkpoints(), {
+        [parent]: "SHARD_END",
+        [left]: last(left),
+        [right]: last(right),
+      });
+      for (const row of (await rows()).values()) assert.equal(row["leaseOwner"], undefined);
 
-    // The same again has nothing to do; a later time goes on, nothing comes twice.
-    await ended(bounded(new Date(until).toISOString()));
-    assert.equal((await readTopic(road.topic)).length, first.length);
-    await ended(bounded("now"));
-    assertCopied(await readTopic(road.topic), all);
-  },
-);
+      // The same again has nothing to do; a later time goes on, nothing comes twice.
+      await ended(bounded(new Date(until).toISOString()));
+      assert.equal((await readTopic(road.topic)).length, first.length);
+      await ended(bounded("now"));
+      assertCopied(await readTopic(road.topic), all);
+    },
+  );
+}
 
 test(
   "e2e until: a signal leaves a bounded run unfinished, exit 75; beside a live worker it refuses, exit 1",
