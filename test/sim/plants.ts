@@ -2,7 +2,7 @@
 // do if one of its rules were missing. The simulation has to find each of them.
 
 import { isSequenceNumber, sentinel } from "../../src/core/position.ts";
-import type { Lease, LeaseChange, LeaseStore, WriteResult } from "../../src/leases/store.ts";
+import type { Lease, LeaseChange, LeaseScan, LeaseStore, WriteResult } from "../../src/leases/store.ts";
 import type { Plant, Planted } from "./worker.ts";
 
 type Update = LeaseStore["update"];
@@ -187,6 +187,46 @@ export const PLANTS: Readonly<Record<string, (planted: Planted) => Plant>> = {
               : position,
             signal,
           ),
+      }),
+  }),
+  "startedAt by the worker's own clock": ({ clock }) => ({
+    kinesis: (api) => override(api, { now: () => Math.floor(clock.now() / 1000) * 1000 }),
+  }),
+  "a start does not look at the table again before it writes leases": () => ({
+    store(store) {
+      let first: Promise<LeaseScan> | undefined;
+      let looks = 0;
+      return override(store, {
+        scan: (options) =>
+          options?.consistent && looks++ < 2 ? first ??= store.scan(options) : store.scan(options),
+      });
+    },
+  }),
+  "all other workers count as one": ({ workerId }) => ({
+    store: (store) =>
+      override(store, {
+        async scan(options) {
+          const scan = await store.scan(options);
+          const seen = ({ leaseOwner = workerId, ...row }: Lease): Lease =>
+            leaseOwner === workerId ? { ...row, leaseOwner } : { ...row, leaseOwner: "others" };
+          return {
+            ...scan,
+            leases: scan.leases.map((row) => row.leaseOwner === undefined ? row : seen(row)),
+          };
+        },
+      }),
+  }),
+  "a child that has not begun does not keep its parent's row": () => ({
+    store: (store) =>
+      override(store, {
+        async scan(options) {
+          const scan = await store.scan(options);
+          const begun = (row: Lease): Lease =>
+            row.checkpoint.sequenceNumber === "TRIM_HORIZON"
+              ? { ...row, checkpoint: sentinel("LATEST") }
+              : row;
+          return { ...scan, leases: scan.leases.map(begun) };
+        },
       }),
   }),
   "a finished row is deleted too early": updates((store) => async (key, counter, change) => {

@@ -83,6 +83,9 @@ export async function play(story: Story, telling: Telling = {}): Promise<Outcome
   } catch (error) {
     stage.judge.fail((error as Error).stack ?? String(error));
   }
+  if (stage.judge.violation !== undefined) {
+    stage.judge.violation.message = stage.judge.violation.message.replaceAll(OWN_ID, "");
+  }
   const { judge: { violation, stored, duplicates, takes, steals }, timeline } = stage;
   return {
     error: violation,
@@ -283,6 +286,7 @@ class Stage {
     await this.#pass(3 * ROUND * failoverTimeMs);
     if (this.judge.takes > takes) this.judge.fail(`leases change hands in an even table: ${this.#spread()}`);
     if (java) return; // it deletes none
+    await this.#pass(OLD_MS / 2); // children without a record keep their parents' rows
     this.#stream.put(12);
     const old = () =>
       this.#table.leases().find(({ leaseKey }) => this.judge.mayGo(this.#stream.shard(leaseKey)));
