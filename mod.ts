@@ -6,6 +6,7 @@ export { createConnector } from "./src/create-connector.ts";
 export type { CreateConnectorOptions } from "./src/create-connector.ts";
 export type { Connector, ConnectorResult } from "./src/pipeline/connector.ts";
 export type { ConnectorEvents } from "./src/pipeline/events.ts";
+export type { ConnectorHealth, HealthState } from "./src/pipeline/health.ts";
 export type { ConnectorStatus, ShardState, ShardStatus } from "./src/pipeline/status.ts";
 export type { MetricSnapshot, SeriesSnapshot } from "./src/metrics/registry.ts";
 export { loadConfigFile } from "./src/config/mod.ts";

@@ -33,6 +33,8 @@ export interface DemoConnector {
   stop(reason?: string): Promise<unknown>;
   /** Resolves when it has ended; never rejects. */
   readonly finished: Promise<{ readonly error?: Error | undefined; readonly undrained: readonly string[] }>;
+  /** Where it answers over HTTP. */
+  readonly httpUrl?: string | undefined;
   status(): { readonly millisBehindLatest: number | undefined };
   on(event: "checkpoint", listener: (event: DemoCheckpoint) => void): unknown;
 }
@@ -150,6 +152,9 @@ class Demo {
     });
     await connector.start();
     started = true;
+    if (connector.httpUrl !== undefined) {
+      this.#screen.note(`metrics at ${connector.httpUrl}/metrics, and /livez, /readyz, /status`);
+    }
 
     for (let second = 1; second <= seconds && !this.#ended; second++) {
       await systemClock.sleep(this.#startOfSecond(second), this.#stopped.signal);
@@ -172,6 +177,7 @@ class Demo {
       checkpointInterval: 2000,
       leases: { store: "memory" },
       metrics: { cloudwatch: "none" },
+      http: { port: 0 },
       pulsar: { serviceUrl, topic: TOPIC },
     };
     return this.#load(config);

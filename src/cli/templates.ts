@@ -65,6 +65,15 @@ onError = "stop"                   # or "skip", or "dead-letter" (the default wh
 # table = "orders-to-pulsar"
 # failoverTimeMs = 10000           # after which a silent worker counts as dead; the same for all workers
 
+# Metrics for Prometheus, /livez, /readyz and /status; without authentication, so for this machine only unless told.
+# [http]
+# port = 9464
+# host = "0.0.0.0"
+
+# CloudWatch gets metrics in the names of the Kinesis Client Library; AWS charges for each, several per shard.
+# [metrics]
+# cloudwatch = "summary"           # or "none", "detailed"
+
 # [log]
 # level = "debug"
 `;
