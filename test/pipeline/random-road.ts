@@ -81,6 +81,7 @@ const nameOf = (data: Uint8Array | string): string =>
   Buffer.from(data as Uint8Array).toString("latin1", 0, 60).replace(/ x*$/, "");
 
 interface Settings {
+  readonly isFanOut: boolean;
   readonly isOnce: boolean;
   readonly hasDeadLetters: boolean;
   readonly compression: "none" | "lz4" | "zlib";
@@ -229,6 +230,9 @@ class Life {
         const stream = await createKinesisStream({
           clientConfig: kinesisClientConfig(kinesis.url),
           streamName,
+          fanOut: settings.isFanOut
+            ? { consumerName: "road", clientConfig: kinesisClientConfig(kinesis.url) }
+            : undefined,
           backoffTimeMs: 100,
           idlePollMs: 100,
           maxReadsPerSecond: 200,
@@ -239,7 +243,8 @@ class Life {
         });
         const openSource = stream.openSource.bind(stream);
         return Object.assign(stream, {
-          openSource: async (signal: AbortSignal) => inSmallPages(await openSource(signal), settings.pageSize),
+          openSource: async (signal: AbortSignal) =>
+            inSmallPages(await openSource(signal), settings.pageSize),
         });
       },
       openLeaseStore: () => Promise.resolve(this.#store()),
@@ -369,8 +374,8 @@ function inSmallPages(source: RecordSource, pageSize: number): RecordSource {
       const reader = source.open(options);
       return {
         next: (admit) =>
-          reader.next(async (signal) => {
-            const grant = await admit(signal);
+          reader.next(async (signal, bytes) => {
+            const grant = await admit(signal, bytes);
             return grant && { ...grant, maxRecords: Math.min(grant.maxRecords, pageSize) };
           }),
       };
@@ -379,7 +384,7 @@ function inSmallPages(source: RecordSource, pageSize: number): RecordSource {
   };
 }
 
-function settingsBy(chance: Chance): Settings {
+function settingsBy(chance: Chance): Omit<Settings, "isFanOut"> {
   const hasDeadLetters = chance.percent(50);
   return {
     isOnce: chance.percent(80),
@@ -403,7 +408,7 @@ function settingsBy(chance: Chance): Settings {
  */
 export async function travel(seed: number, kinesis: LocalKinesis, ends: Promise<unknown>[]): Promise<void> {
   const chance = new Chance(seed);
-  const settings = settingsBy(chance);
+  const settings = { ...settingsBy(chance), isFanOut: seed % 2 === 0 };
   const broker = await startLocalBroker({
     deduplication: settings.isOnce || chance.percent(50),
     maxMessageSize: chance.pick(5 * 1024 * 1024, 2_000),
