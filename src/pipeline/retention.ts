@@ -9,6 +9,8 @@ import type { KinesisStream } from "./parts.ts";
 /** DescribeStreamSummary is shared by the whole account (20 calls a second): many workers ask apart. */
 const ASK_EVERY_MS = 600_000;
 const SPREAD = 0.2;
+/** While it is not known. */
+const ASK_AGAIN_MS = 30_000;
 
 /** A stream's retention, as far as it is known. */
 export class Retention {
@@ -30,7 +32,8 @@ export class Retention {
       } catch (error) {
         if (!signal.aborted) log.debug(`the stream's retention is not known: ${messageOf(error)}`);
       }
-      await clock.sleep(ASK_EVERY_MS * (1 + SPREAD * (clock.random() - 0.5)), signal);
+      const every = this.#ms === undefined ? ASK_AGAIN_MS : ASK_EVERY_MS;
+      await clock.sleep(every * (1 + SPREAD * (clock.random() - 0.5)), signal);
     }
   }
 }
