@@ -48,7 +48,7 @@ export interface KclRoad extends Road {
   put(count: number, shardId?: string): string[];
   /** Puts one KPL aggregate of so many records with new texts. */
   putAggregate(shardId: string, count: number): Promise<KnownRecord[]>;
-  /** Puts a few records all the time. */
+  /** Puts a few records all the time, until it is stopped or the test ends. */
   load(): { stop(): Promise<void> };
   /** Makes the lease table as the KCL does, with a row for each of these shards: workers need not wait for one. */
   prepareTable(rows: Readonly<Record<string, PreparedRow>>): Promise<void>;
@@ -138,12 +138,12 @@ export async function layKclRoad(
           await delay(100);
         }
       })();
-      return {
-        async stop() {
-          loading = false;
-          await putting;
-        },
+      const stop = async () => {
+        loading = false;
+        await putting;
       };
+      t.after(stop);
+      return { stop };
     },
     async prepareTable(rows) {
       await dynamo.send(

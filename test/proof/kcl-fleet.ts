@@ -24,7 +24,6 @@ export async function kclFleet(
   const java = await road.java({ checkpointEvery: 5 });
   await java.until("all shards", () => java.told("init").length === shards.length);
   const load = road.load();
-  scope.after(() => load.stop());
   const ours = [await road.ours(), await road.ours()];
   const startedAt = performance.now();
 
