@@ -57,7 +57,7 @@ test("coordinator: a dead worker's leases are taken within the failover time and
   }
 });
 
-test("coordinator: a connector that starts on a dead one's table takes all after one failover time", async () => {
+test("coordinator: a connector that starts on a dead one's table takes all after one failover time (KCL scenario 1)", async () => {
   const world = new World();
   await world.rows(newRow("a", { leaseOwner: "0", leaseCounter: 5 }));
   const worker = await world.started("w");
@@ -244,7 +244,7 @@ test("coordinator: stolen by another worker, the loss is told, the scan follows 
   await worker.coordinator.stop();
 });
 
-test("coordinator: a frozen worker wakes as a zombie: not alive, no checkpoint, no write to the new owner's row", async () => {
+test("coordinator: a frozen worker wakes as a zombie: not alive, no checkpoint, no write to the new owner's row (KCL scenario 5)", async () => {
   const world = new World();
   await world.rows("a");
   const zombie = await world.started("zombie");

@@ -7,12 +7,14 @@ import { test, type TestContext } from "node:test";
 import assert from "node:assert/strict";
 import type { Clock } from "../../src/core/clock.ts";
 import { ConnectorError, type ErrorCode } from "../../src/core/errors.ts";
+import { silentLogger } from "../../src/core/log.ts";
 import { createDynamoDbLeaseStore } from "../../src/leases/dynamodb.ts";
 import { mayHaveBeenApplied, toConnectorError } from "../../src/leases/errors.ts";
+import { openLeaseTable } from "../../src/leases/preflight.ts";
 import type { LeaseStore } from "../../src/leases/store.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { dynaliteClientConfig, startDynalite } from "../servers/dynalite.ts";
-import { newRow } from "./stores.ts";
+import { newRow, STREAM } from "./stores.ts";
 
 // For servers that never answer: nobody wants to wait ten seconds for that.
 const fastClock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 20, signal) };
@@ -63,6 +65,40 @@ test("leases: DynamoDB: the table is made once, on demand, with the KCL's key, a
   assert.deepEqual(Table?.KeySchema, [{ AttributeName: "leaseKey", KeyType: "HASH" }]);
   assert.deepEqual(Table?.AttributeDefinitions, [{ AttributeName: "leaseKey", AttributeType: "S" }]);
   assert.equal(Table?.BillingModeSummary?.BillingMode, "PAY_PER_REQUEST");
+});
+
+test("leases: DynamoDB: without an applicationName, Java's default table stops a fresh start and names both ways on", async (t) => {
+  const dynalite = await startDynalite();
+  t.after(() => dynalite.close());
+  const storeOf = async (tableName: string) => {
+    const { clientConfig } = dynalite;
+    const store = await createDynamoDbLeaseStore({ tableName, clientConfig, clock: systemClock });
+    t.after(() => store.close());
+    return store;
+  };
+  const store = await storeOf("Pulsar-IO-connector");
+  const start = (tableWasChosen = false) =>
+    openLeaseTable({
+      store,
+      stream: STREAM,
+      log: silentLogger,
+      signal: new AbortController().signal,
+      tableWasChosen,
+    });
+  const java = await storeOf("pulsar-kinesis");
+  await open(java);
+  const isChoice = coded(
+    "LEASE_TABLE_CHOICE",
+    false,
+    'applicationName = "pulsar-kinesis"',
+    'applicationName = "Pulsar IO connector"',
+  );
+  await assert.rejects(start(), isChoice);
+  assert.equal(await store.tableState("Pulsar-IO-connector"), "missing", "nothing was made");
+  assert.deepEqual((await start(true)).leases, []);
+  await assert.rejects(start(), isChoice, "an empty table is no decision yet");
+  await store.create(newRow("s"));
+  assert.equal((await start()).leases.length, 1);
 });
 
 test("leases: DynamoDB: a table with another key is refused by name", async (t) => {
