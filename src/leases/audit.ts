@@ -10,6 +10,7 @@ import type { Clock } from "../core/clock.ts";
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { HashKeyRange, Shard } from "../core/shard.ts";
+import { measured, type Telemetry } from "../core/telemetry.ts";
 import { uncoveredRanges } from "./hash-ranges.ts";
 import { elect, type Election, isLeader } from "./leader.ts";
 import { isFinished } from "./lease.ts";
@@ -61,6 +62,8 @@ export interface AuditorOptions {
   readonly leases: () => readonly Lease[] | undefined;
   readonly sync: ShardSync;
   readonly setMeta: (leaseKey: string, meta: LeaseMeta, signal: AbortSignal) => Promise<void>;
+  /** Told of each audit. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 /** Audits until aborted. */
@@ -79,7 +82,7 @@ export class Auditor {
       await clock.sleep(delayMs, signal);
       if (signal.aborted) return;
       try {
-        await this.#audit(signal);
+        await measured(this.#options, { operation: "PeriodicShardSyncManager" }, () => this.#audit(signal));
       } catch (thrown) {
         if (signal.aborted) return;
         // Nothing is lost by it; what is wrong for good stops the loops that cannot do without.
@@ -104,6 +107,15 @@ export class Auditor {
     this.#sightings = sightHoles(this.#sightings, leases);
     const times = Math.max(0, ...this.#sightings.values());
     const believed = times >= (leads ? BELIEVED_AFTER : OTHERS_BELIEVE_AFTER);
+    const isToSync = believed || rows.length === 0 && leads;
+    this.#options.telemetry?.report({
+      operation: "PeriodicShardSyncManager",
+      data: {
+        NumStreamsWithPartialLeases: Number(times > 0),
+        NumStreamsToSync: Number(isToSync),
+        NumSkippedShardSyncTask: 0,
+      },
+    });
     if (!believed && rows.length > 0) {
       if (times > 0) log.debug(`hash keys without a lease, seen ${times} times: ${this.#holes()}`);
       return;
