@@ -171,7 +171,7 @@ class SharedConnection {
         this.#mostStreams = Math.max(1, Math.min(streamsPerConnection, maxConcurrentStreams));
         resolve();
       });
-      session.once("error", reject);
+      session.once("error", (error) => reject(notHttp2(error, origin)));
       session.once("close", () => {
         clearTimeout(timer);
         reject(Object.assign(new Error("the connection was closed"), { code: "ECONNRESET" }));
@@ -227,6 +227,15 @@ function plainHeaders(headers: IncomingHttpHeaders): Record<string, string> {
     }
   }
   return plain;
+}
+
+/** Servers that have HTTP/1.1 only break off in words that nobody understands. */
+function notHttp2(error: Error & { readonly code?: string }, origin: string): Error {
+  const code = error.code ?? "";
+  if (!/^ERR_(HTTP2|SSL_TLSV1_ALERT_NO_APPLICATION)/.test(code)) return error;
+  return Object.assign(new Error(`${origin} seems to have no HTTP/2 (${error.message})`, { cause: error }), {
+    code,
+  });
 }
 
 function timeout(what: string, ms: number): Error {
