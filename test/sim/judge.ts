@@ -272,7 +272,7 @@ export class Judge {
     if (shard === undefined) return this.fail(`${worker} creates a lease of ${row.leaseKey}: no such shard`);
     const known = this.#stories.get(row.leaseKey);
     const child = shard.children.find((one) => this.hadLease(one));
-    if (child !== undefined && row.checkpoint.sequenceNumber !== "LATEST") {
+    if (child !== undefined && this.#options.start.type !== "LATEST") {
       this.fail(`${worker} creates ${row.leaseKey} at ${text(row)} after its child ${child.id}`);
     }
     if (known?.finishedAt !== undefined) this.fail(`${worker} creates the finished ${row.leaseKey} again`);

@@ -5,6 +5,8 @@ import type { Deed, Step, Story } from "./story.ts";
 
 const who = fc.nat({ max: 3 });
 
+const busy = fc.boolean();
+
 const deed: fc.Arbitrary<Deed> = fc.oneof(
   {
     weight: 8,
@@ -13,13 +15,14 @@ const deed: fc.Arbitrary<Deed> = fc.oneof(
   { weight: 2, arbitrary: fc.constant({ type: "split" as const }) },
   { weight: 2, arbitrary: fc.constant({ type: "merge" as const }) },
   { weight: 3, arbitrary: fc.constant({ type: "start" as const }) },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant("kill" as const), who }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("kill" as const), who, busy }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("stop" as const), who }) },
   {
     weight: 3,
     arbitrary: fc.record({
       type: fc.constant("freeze" as const),
       who,
+      busy,
       percent: fc.integer({ min: 5, max: 300 }),
     }),
   },

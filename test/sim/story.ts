@@ -18,10 +18,11 @@ export type Deed =
   | { readonly type: "merge" }
   /** A worker of ours, or the Java connector anew. */
   | { readonly type: "start" }
-  | { readonly type: "kill"; readonly who: number }
+  /** With `busy`, when it is about to publish something. */
+  | { readonly type: "kill"; readonly who: number; readonly busy: boolean }
   | { readonly type: "stop"; readonly who: number }
   /** For so many percent of the failover time. */
-  | { readonly type: "freeze"; readonly who: number; readonly percent: number }
+  | { readonly type: "freeze"; readonly who: number; readonly percent: number; readonly busy: boolean }
   /** Nothing gets through from or to it for so long. */
   | { readonly type: "cut"; readonly who: number; readonly percent: number }
   /** Its wall clock is set. */
@@ -231,13 +232,14 @@ class Stage {
     this.#say(`* it is ${worker.id}`);
     switch (deed.type) {
       case "kill":
-        return this.timeline.kill(worker.process);
+        return this.#when(deed.busy, worker, () => this.timeline.kill(worker.process));
       case "stop":
         return worker instanceof Worker ? worker.stop() : this.timeline.kill(worker.process);
       case "freeze":
-        this.timeline.freeze(worker.process);
-        this.timeline.after(deed.percent * failoverTimeMs / 100, undefined, () => this.#thaw(worker));
-        return;
+        return this.#when(deed.busy, worker, () => {
+          this.timeline.freeze(worker.process);
+          this.timeline.after(deed.percent * failoverTimeMs / 100, undefined, () => this.#thaw(worker));
+        });
       case "cut":
         worker.cut(true);
         this.timeline.after(deed.percent * failoverTimeMs / 100, undefined, () => worker.cut(false));
@@ -245,6 +247,17 @@ class Stage {
       case "set clock":
         return worker.clock.setWall(deed.seconds * 1000);
     }
+  }
+
+  /** At once, or when it is about to publish. */
+  #when(busy: boolean, worker: Worker | JavaWorker, act: () => void): void {
+    if (!busy || !(worker instanceof Worker)) return act();
+    worker.onHandedOn = () => {
+      worker.onHandedOn = undefined;
+      if (this.#isCalm) return;
+      this.#say(`* now, ${worker.id}`);
+      act();
+    };
   }
 
   #thaw(worker: Worker | JavaWorker): void {
@@ -272,9 +285,10 @@ class Stage {
     await this.#within(PATIENCE_MS + 12 * failoverTimeMs, () => this.#missing());
     if (ages) await this.#growOld();
     this.#isEnding = true;
-    for (const worker of this.#workers) if (worker.isWorking) worker.stop();
     this.#say("* the end");
-    await this.#within(60_000, () => this.#remains());
+    const last = this.#workers.filter((worker) => worker.isWorking);
+    for (const worker of last) worker.stop();
+    await this.#within(60_000, () => this.#remains(last));
   }
 
   /** Every worker comes to its share and keeps it; rows of finished shards are deleted once nobody needs them. */
@@ -362,20 +376,12 @@ class Stage {
   }
 
   /** What a clean stop has not done. */
-  #remains(): string | undefined {
-    const living = this.#workers.find((worker) => worker.isLiving);
-    if (living !== undefined) return `${living.id} has not stopped`;
-    const undrained = this.#workers.find((worker) =>
-      worker.isStopping && worker.result?.undrained.length !== 0
-    );
-    if (undrained !== undefined && !undrained.process.dead && this.#workers.at(-1) === undrained) {
-      return `${undrained.id} left ${undrained.result?.undrained.join(" ")} undrained`;
-    }
-    for (const { leaseKey, leaseOwner } of this.#table.leases()) {
-      const owner = this.#workers.find((worker) => worker.id === leaseOwner);
-      if (owner?.isStopping && !owner.process.dead && owner.result !== undefined) {
-        return `${leaseKey} is still held by ${leaseOwner}`;
-      }
+  #remains(workers: readonly Worker[]): string | undefined {
+    for (const { id, result } of workers) {
+      if (result === undefined) return `${id} has not stopped`;
+      if (result.undrained.length > 0) return `${id} left ${result.undrained.join(" ")} undrained`;
+      const held = this.#table.leases().find(({ leaseOwner }) => leaseOwner === id);
+      if (held !== undefined) return `${held.leaseKey} is still held by ${id}`;
     }
     return undefined;
   }

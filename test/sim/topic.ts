@@ -37,6 +37,8 @@ export interface SimSinkOptions {
   readonly isAlive: (delivery: Delivery) => boolean;
   /** How many messages may be on their way. */
   readonly room: number;
+  /** How long no broker takes the next batch, milliseconds; mostly 0. */
+  readonly stallMs: () => number;
   /** Receipts take up to so long, milliseconds. */
   readonly receiptsMs: number;
 }
@@ -106,12 +108,12 @@ export class SimSink implements MessageSink {
   }
 
   send(message: SinkMessage, delivery: Delivery, ordinal: number): void {
-    const { timeline, process, chance, watch } = this.#options;
+    const { timeline, process, chance, watch, stallMs } = this.#options;
     const sent = { id: Buffer.from(message.data).toString(), delivery, ordinal };
     watch.handedOn(sent);
     this.#pending.add(sent);
     if (this.#batch.push(sent) > 1) return;
-    timeline.after(chance.pick(0, 1, 5, 30), process, () => this.flush());
+    timeline.after(chance.pick(0, 1, 5, 30) + stallMs(), process, () => this.flush());
   }
 
   flush(): void {

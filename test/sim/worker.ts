@@ -79,6 +79,8 @@ export class Worker {
   /** Set when the connector has ended. */
   result: ConnectorResult | undefined;
   isStopping = false;
+  /** Called when the pipeline hands a message on. */
+  onHandedOn: (() => void) | undefined;
   readonly #world: World;
   readonly #connector: Connector;
   readonly #dynamoDb: Line;
@@ -146,7 +148,7 @@ export class Worker {
   }
 
   #parts(): ConnectorParts {
-    const { timeline, chance, stream, table, judge, settings } = this.#world;
+    const { timeline, chance, stream, table, judge, settings, weather } = this.#world;
     const { process, id } = this;
     const plant = this.#world.plant({ workerId: id, settings, judge, clock: this.clock });
     const clock = plant.clock?.(this.clock) ?? this.clock;
@@ -168,13 +170,21 @@ export class Worker {
       line: this.#kinesis,
       onIterator: (shard, position) => judge.connected(id, shard, position),
     });
+    const watch = judge.watch(id);
     const api = plant.kinesis?.(simKinesis) ?? simKinesis;
     const sink = new SimSink({
       timeline,
       process,
       chance,
-      watch: judge.watch(id),
+      watch: {
+        ...watch,
+        handedOn: (sent) => {
+          watch.handedOn(sent);
+          this.onHandedOn?.();
+        },
+      },
       isAlive: plant.isAlive ?? ((delivery) => delivery.isAlive()),
+      stallMs: () => weather().lost > 0 && chance.percent(4) ? chance.int(1.5 * settings.failoverTimeMs) : 0,
       room: settings.room,
       receiptsMs: settings.receiptsMs,
     });
