@@ -63,6 +63,54 @@ test("kinesis errors: a missing permission is named with the action and the stre
   assert.match(described.message, /permission kinesis:DescribeStreamSummary/);
 });
 
+test("kinesis errors: those of fan-out name the consumer, and how to do without where a right is missing", async (t) => {
+  const consumerArn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders/consumer/me:1";
+  const streamArn = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+  const subscribe = async () => {
+    const api = await apiOn(t, () => errorAnswer(type, "no"));
+    return await api.subscribeToShard(consumerArn, "shard-1", {
+      type: "AT_SEQUENCE_NUMBER",
+      sequenceNumber: "7",
+    }, signal);
+  };
+  const describeConsumer = async () => {
+    const api = await apiOn(t, () => errorAnswer(type, "no"));
+    return await api.describeStreamConsumer({ streamArn, consumerName: "me" }, signal);
+  };
+  let type = "";
+  const cases: [() => Promise<unknown>, string, ErrorCode, RegExp][] = [
+    [
+      subscribe,
+      "AccessDeniedException",
+      "ACCESS_DENIED",
+      /kinesis:SubscribeToShard on consumer "arn.*= false/,
+    ],
+    [subscribe, "ResourceInUseException", "AWS_UNAVAILABLE", /another subscription as consumer "arn/],
+    [subscribe, "ResourceNotFoundException", "SHARD_NOT_FOUND", /no such shard or stream/],
+    [subscribe, "InvalidArgumentException", "FOREIGN_CHECKPOINT", /checkpoint 7 is not one of shard shard-1/],
+    [subscribe, "LimitExceededException", "THROTTLED", /was throttled/],
+    [
+      describeConsumer,
+      "ResourceNotFoundException",
+      "CONSUMER_NOT_FOUND",
+      /"orders" has no fan-out consumer "me"/,
+    ],
+    [
+      describeConsumer,
+      "AccessDeniedException",
+      "ACCESS_DENIED",
+      /DescribeStreamConsumer on consumer "me".*= false/,
+    ],
+  ];
+  for (const [call, name, code, words] of cases) {
+    type = name;
+    const error = await call().then(() => assert.fail("the call succeeded"), (error: unknown) => error);
+    assert.ok(error instanceof ConnectorError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, words);
+  }
+});
+
 test("kinesis errors: a stream that does not exist is named with region, endpoint and what to check", async (t) => {
   const error = await failure(t, () => errorAnswer("ResourceNotFoundException", "no"), describe);
   assert.equal(error.code, "STREAM_NOT_FOUND");

@@ -118,3 +118,10 @@ test("G6 bounded memory: an empty page does not make a shard's next one small", 
   await clock.advance(1_000);
   assert.equal(connector.status().bufferedBytes, 2 * MiB, "they are at their tips");
 });
+
+test("read budget: what a page holds is reserved where it is known, so that idle shards cost next to nothing", async () => {
+  const budget = budgetOf(MiB);
+  for (let i = 0; i < 1000; i++) assert.ok(await budget.admit({}, signal, 150));
+  assert.equal(budget.bytes, 150_000);
+  assert.equal(await isSettled(budget.admit({}, signal, MiB)), false);
+});
