@@ -9,7 +9,7 @@ import { play } from "./story.ts";
 import { stories } from "./stories.ts";
 import { tell } from "./tell.ts";
 
-const COUNT = Number(process.env["SIM_STORIES"] ?? 200);
+const COUNT = Number(process.env["SIM_STORIES"] ?? 150);
 const SEED = Number(process.env["SIM_SEED"] ?? 1);
 
 test("simulation: whatever is lost, late, frozen, killed or split, workers keep every promise about leases", async () => {
