@@ -1,5 +1,6 @@
 // README's steps from the Java connector to this program and back, as they stand there: its file, its commands in
-// their order, with a worker of the real KCL for Java in the connector's place.
+// their order, with a worker of the real KCL for Java in the connector's place. Both read by enhanced fan-out, the
+// default of both, as the same consumer.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -26,8 +27,10 @@ const blocks = (language: string): string[] =>
 
 /** README's file, with the servers of the test where it says "as before". */
 function connectorYaml({ config, streamName, broker, topic }: KclRoad): string {
-  const before = Object.entries(config).filter(([key]) => key !== "pulsar" && key !== "awsKinesisStreamName")
-    .concat([["checkpointInterval", 500], ["kinesisRecordProperties", "kinesis.shard.id"]])
+  const before = Object.entries(config).filter(([key]) =>
+    !["pulsar", "awsKinesisStreamName", "useEnhancedFanOut"].includes(key)
+  )
+    .concat([["checkpointInterval", 500], ["useEnhancedFanOut", true]])
     .map(([key, value]) => `  ${key}: ${JSON.stringify(value)}`);
   return blocks("yaml")[0]!
     .replace("awsKinesisStreamName: orders", `awsKinesisStreamName: ${streamName}`)
@@ -44,7 +47,7 @@ test("kcl: README's steps from the Java connector to ours and back", { skip }, a
   );
   await road.script("connector.yaml", connectorYaml(road));
   const stored = road.put(20);
-  let java: KclWorker = await road.java();
+  let java: KclWorker = await road.java({ fanOut: true });
   await java.until("the first records", () => road.read(java).length === stored.length);
   await java.checkpoint();
   const again = road.put(5); // read, but not checkpointed: a stop of the connector leaves it so
@@ -85,7 +88,7 @@ test("kcl: README's steps from the Java connector to ours and back", { skip }, a
     }],
     ["pulsar-admin sources start --tenant public --namespace default --name orders", async () => {
       const arrived = road.put(10);
-      java = await road.java();
+      java = await road.java({ fanOut: true });
       await java.until("what came since", () => road.read(java).length >= arrived.length);
       assert.deepEqual(road.read(java).sort(), arrived.sort(), "no gap, nothing twice");
     }],

@@ -63,8 +63,8 @@ export interface KclWorkerOptions {
   readonly table: string;
   /** The worker id, as the Java connector numbers its instances. @default "0" */
   readonly id?: string;
-  /** @default "TRIM_HORIZON" */
-  readonly position?: "TRIM_HORIZON" | "LATEST";
+  /** Enhanced fan-out over HTTP/2 in place of polling over HTTP/1.1. @default false */
+  readonly fanOut?: boolean;
   /** Stores a checkpoint after so many records of a shard. @default never */
   readonly checkpointEvery?: number;
   /** At a record with this text it stores a checkpoint, and is done with the shard. */
@@ -73,8 +73,6 @@ export interface KclWorkerOptions {
   readonly holdEnds?: boolean;
   /** Takes no more leases than these. @default any number */
   readonly maxLeases?: number;
-  /** How often holes are looked for. @default the KCL's two minutes */
-  readonly auditMs?: number;
   /** How often finished rows are looked at. @default the KCL's minutes */
   readonly cleanupMs?: number;
 }

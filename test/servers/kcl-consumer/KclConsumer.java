@@ -3,13 +3,13 @@
 // without evictions), but publishes nowhere: what it read is kept as lines, which tests judge. Started by
 // kcl-consumer.ts; prints {"url":…} when it serves, ends when its standard input is closed.
 //
-//   /start?worker=NAME&id=0&kinesis=URL&dynamo=URL&stream=S&table=T[&position=TRIM_HORIZON]
+//   /start?worker=NAME&id=0&kinesis=URL&dynamo=URL&stream=S&table=T
+//       [&fanOut=true]        enhanced fan-out over HTTP/2, as consumer T, in place of polling over HTTP/1.1
 //       [&checkpointEvery=N]  after every N records; 0 = never (the default)
 //       [&mark=TEXT]          checkpoints at the record with this text and counts nothing of its shard as published
 //                             from there on, as a connector does whose broker acknowledges no more
 //       [&holdEnds=true]      stores no shard's end before /release
 //       [&maxLeases=N]        holds no more leases than these
-//       [&auditMs=N]          how often holes are looked for (the KCL's default is two minutes)
 //       [&cleanupMs=N]        how often finished rows are looked at (the KCL's defaults are one and five minutes)
 //   /lines?worker=NAME&from=N from line N on, fields separated by tabs:
 //       init SHARD SEQUENCE SUBSEQUENCE · record SHARD SEQUENCE SUBSEQUENCE KEY SHA-256
@@ -69,6 +69,7 @@ import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
 import software.amazon.kinesis.processor.SingleStreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
+import software.amazon.kinesis.retrieval.RetrievalConfig;
 import software.amazon.kinesis.retrieval.kpl.ExtendedSequenceNumber;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
@@ -150,9 +151,11 @@ public class KclConsumer {
           : null;
       endsHeld = Boolean.parseBoolean(query.get("holdEnds"));
       StaticCredentialsProvider keys = StaticCredentialsProvider.create(AwsBasicCredentials.create("test", "test"));
+      boolean fanOut = Boolean.parseBoolean(query.get("fanOut"));
       KinesisAsyncClient kinesis = KinesisAsyncClient.builder()
           .endpointOverride(URI.create(query.get("kinesis"))).region(Region.US_EAST_1).credentialsProvider(keys)
-          .httpClientBuilder(NettyNioAsyncHttpClient.builder().protocol(Protocol.HTTP1_1).maxConcurrency(200))
+          .httpClientBuilder(NettyNioAsyncHttpClient.builder().maxConcurrency(200)
+              .protocol(fanOut ? Protocol.HTTP2 : Protocol.HTTP1_1))
           .build();
       DynamoDbAsyncClient dynamo = DynamoDbAsyncClient.builder()
           .endpointOverride(URI.create(query.get("dynamo"))).region(Region.US_EAST_1).credentialsProvider(keys)
@@ -160,16 +163,13 @@ public class KclConsumer {
       CloudWatchAsyncClient cloudwatch = CloudWatchAsyncClient.builder()
           .region(Region.US_EAST_1).credentialsProvider(keys).build(); // never asked: metrics are off
       InitialPositionInStreamExtended position = InitialPositionInStreamExtended.newInitialPosition(
-          InitialPositionInStream.valueOf(query.getOrDefault("position", "TRIM_HORIZON")));
+          InitialPositionInStream.TRIM_HORIZON);
       ConfigsBuilder configs = new ConfigsBuilder(new SingleStreamTracker(query.get("stream"), position), query.get("table"),
           kinesis, dynamo, cloudwatch, query.get("id"), () -> new Processor(this));
       // What waits for minutes waits for seconds here. Failover (10 s) and the taker's round (20 s) stay the KCL's.
       var leases = configs.leaseManagementConfig().shardSyncIntervalMillis(100);
       if (query.containsKey("maxLeases")) {
         leases = leases.maxLeasesForWorker(Integer.parseInt(query.get("maxLeases")));
-      }
-      if (query.containsKey("auditMs")) {
-        leases = leases.leasesRecoveryAuditorExecutionFrequencyMillis(Long.parseLong(query.get("auditMs")));
       }
       if (query.containsKey("cleanupMs")) {
         long every = Long.parseLong(query.get("cleanupMs"));
@@ -178,10 +178,12 @@ public class KclConsumer {
         cleanup.set(leases, LeaseCleanupConfig.builder().leaseCleanupIntervalMillis(every)
             .completedLeaseCleanupIntervalMillis(every).garbageLeaseCleanupIntervalMillis(6 * every).build());
       }
+      RetrievalConfig retrieval = configs.retrievalConfig();
+      if (!fanOut) retrieval.retrievalSpecificConfig(new PollingConfig(query.get("stream"), kinesis));
       scheduler = new Scheduler(configs.checkpointConfig(),
           configs.coordinatorConfig().parentShardPollIntervalMillis(1000).workerStateChangeListener(this), leases, configs.lifecycleConfig(),
           configs.metricsConfig().metricsLevel(MetricsLevel.NONE), configs.processorConfig(),
-          configs.retrievalConfig().retrievalSpecificConfig(new PollingConfig(query.get("stream"), kinesis)));
+          retrieval);
       thread = new Thread(scheduler, "worker " + query.get("worker"));
       thread.setDaemon(true);
       thread.start();
