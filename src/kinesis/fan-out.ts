@@ -33,6 +33,8 @@ export interface FanOutOptions extends ReadingOptions {
 const RESUBSCRIBE_MS = 5_000;
 /** Who finds a shard held so often in a row is not merely late. */
 const QUIET_IN_USE = 2;
+const LONG_LIFE_MS = 60_000;
+const QUIET_BREAKS = 2;
 
 /** Reads by enhanced fan-out. `close()` ends all subscriptions and leaves the api open. */
 export function createFanOutSource(options: FanOutOptions): RecordSource {
@@ -71,6 +73,8 @@ class FanOutReader implements ShardReader {
   #continuation: string | undefined;
   /** In a row, back to 0 after an event. */
   #inUse = 0;
+  /** Connections in a row that broke soon. */
+  #breaks = 0;
 
   constructor(
     options: FanOutOptions,
@@ -121,6 +125,7 @@ class FanOutReader implements ShardReader {
       if (!this.#heard && !this.#shard.signal.aborted) {
         throw endedAtOnce(this.#options.streamName, this.#shard.shardId);
       }
+      this.#breaks = 0;
       return undefined;
     }
     const { event, grant } = granted;
@@ -177,7 +182,9 @@ class FanOutReader implements ShardReader {
     const position = this.#position();
     const { until } = this.#shard;
     // Kinesis' clock is known to the second: rather a second later than renewed for its sake.
-    if (until !== undefined && until > api.now() && until <= api.now() + 1_000) await clock.sleep(1_000, signal);
+    if (until !== undefined && until > api.now() && until <= api.now() + 1_000) {
+      await clock.sleep(1_000, signal);
+    }
     signal.throwIfAborted();
     const asOf = api.now();
     const step = { operation: "ProcessTask", step: "SubscribeToShard", shardId } as const;
@@ -231,7 +238,7 @@ class FanOutReader implements ShardReader {
       log.debug(`${error.message}; trying again`, { shardId, delayMs });
       return delayMs;
     }
-    if (broke) {
+    if (broke && this.#isUsualBreak()) {
       log.debug(`${error.message}; subscribing again`, { shardId });
       return 0;
     }
@@ -243,6 +250,13 @@ class FanOutReader implements ShardReader {
     }
     const delayMs = await this.#recovery.delayAfter(error);
     return isInUse ? Math.max(delayMs, this.#resubscribeMs) : delayMs;
+  }
+
+  /** Connections break now and then; those that break again and again, a moment after they stood, are trouble. */
+  #isUsualBreak(): boolean {
+    const livedMs = this.#options.clock.monotonic() - this.#subscribedAt;
+    this.#breaks = livedMs < LONG_LIFE_MS ? this.#breaks + 1 : 1;
+    return this.#breaks <= QUIET_BREAKS;
   }
 
   async #endOfExpired(admit: Admit): Promise<GrantedPage | undefined> {

@@ -40,7 +40,7 @@ export interface ReadingWay {
   disconnect(): void;
   /** A call was throttled; the least delay, milliseconds. */
   throttled(operation: string): number;
-  /** A failure that will be tried again, the how manieth in a row; throws when that is enough. */
+  /** A failure that will be tried again; `attempt` counts in a row. Throws when that is enough. */
   failed?(error: ConnectorError, attempt: number): void;
   /** A shard was not found, although its stream lists it. */
   foundListed?(): Promise<void>;

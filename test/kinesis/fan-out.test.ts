@@ -131,6 +131,17 @@ test("fan-out reader: a broken connection is made again within the five-second r
   assert.equal(log.messages("info").filter((line) => line.startsWith("Kinesis answers again")).length, 1);
 });
 
+test("fan-out reader: connections that break again and again, a moment after they stood, are told", async () => {
+  const { api, clock, source, log } = scriptedFanOut();
+  new ReaderRun(source.open(shardFrom(START)));
+  await clock.advance(0);
+  for (let count = 1; count <= 4; count++) {
+    api.stream.event([], { continuation: count }).cut();
+    await clock.advance(10_000);
+    assert.equal(log.messages("warn").length > 0, count > 2, `${count}`);
+  }
+});
+
 test("fan-out reader: an event that was cut or damaged on its way is not given out, and comes again whole", async () => {
   const breaks: ((stream: ReturnType<typeof scriptedFanOut>["api"]["stream"]) => void)[] = [
     (stream) => {
