@@ -107,7 +107,7 @@ test("sharing loops: a lease that cannot be given up is a fault, not a shard tha
   const first = await world.started(newWorkerId(), { onGiveUp: () => Promise.reject(new Error("it broke")) });
   const second = await world.started(newWorkerId());
   await world.clock.advance(F);
-  assert.deepEqual(first.faults.map((fault) => fault.message), ["it broke"]);
+  assert.deepEqual(first.faults.map((fault) => fault.message), ["unexpected error: it broke"]);
   await first.coordinator.stop();
   await second.coordinator.stop();
 });
