@@ -19,6 +19,7 @@ import {
   leaseRows,
   leastValid,
   nextCheckpoint,
+  ownedShards,
   remains,
   startedShards,
   stopWell,
@@ -74,7 +75,8 @@ export async function onceSteal(
     if (left.inFlight > 0) inFlight++;
     if (left.inFlight > 0 && left.checkpointed > 0) valid++;
     const hurtAt = performance.now();
-    const hasAll = () => new Set(startedShards(other, since)).size === SHARDS;
+    const taken = ownedShards(owner, await rows.read());
+    const hasAll = () => taken.every((shardId) => startedShards(other, since).includes(shardId));
     await until("the other takes all shards over", hasAll, TAKEN_WITHIN_MS);
     const takenMs = performance.now() - hurtAt;
     if (isFreeze) {

@@ -1,5 +1,5 @@
-// Two workers share a stream and one is killed: the other takes its shards over within the failover time and two
-// seconds, and nothing is lost.
+// Two workers share a stream, half each, and one is killed: the other takes its shards over within the failover time
+// and two seconds, and nothing is lost.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
@@ -9,7 +9,7 @@ import type { CliProcess } from "../servers/cli.ts";
 import { assertIntact, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type Figures, type ProofScope, workerConfig } from "./proof.ts";
-import { copyRest, startedShards, stopWell, until } from "./worker.ts";
+import { copyRest, leaseRows, ownedShards, startedShards, stopWell, until } from "./worker.ts";
 
 const SHARDS = 4;
 const FAILOVER_MS = 1000;
@@ -25,20 +25,17 @@ export async function takeover(scope: ProofScope, { rounds }: { readonly rounds:
   const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
   load.start();
   scope.after(() => load.stop());
+  const rows = await leaseRows(scope, road);
   let pair: [CliProcess, CliProcess] = [road.run("run", config), road.run("run", config)];
-  await until(
-    "all shards read",
-    () => new Set(pair.flatMap((worker) => startedShards(worker))).size === SHARDS,
-    30_000,
-  );
   let slowest = 0;
   for (let round = 0; round < rounds; round++) {
-    for (const worker of pair) await worker.waitFor(/copying stream/, 30_000);
+    await until("each has its half", async () => {
+      const leases = await rows.read();
+      return pair.every((worker) => ownedShards(worker, leases).length === SHARDS / 2);
+    }, 60_000);
     await delay(randomInt(200, 1200));
-    const [victim, other] = startedShards(pair[0]).length > startedShards(pair[1]).length
-      ? pair
-      : pair.toReversed();
-    const shards = startedShards(victim!);
+    const [victim, other] = randomInt(2) === 0 ? pair : pair.toReversed();
+    const shards = ownedShards(victim!, await rows.read());
     assert.ok(shards.length > 0, "no worker reads");
     const since = other!.stdout.length;
     const killedAt = performance.now();

@@ -139,6 +139,13 @@ export async function leaseRows(scope: Scope, road: Road): Promise<LeaseRows> {
   };
 }
 
+/** Shards that a worker holds by the table: its process id is in its worker id. */
+export function ownedShards(worker: CliProcess, rows: readonly Lease[]): string[] {
+  return rows.filter(({ leaseOwner }) => leaseOwner?.includes(`:${worker.pid}:`)).map(({ leaseKey }) =>
+    leaseKey
+  );
+}
+
 /** What a killed worker left behind. */
 export interface Remains {
   /** Shards of which the hooks had seen more than the row says is done. */
