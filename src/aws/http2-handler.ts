@@ -75,9 +75,10 @@ export class Http2Handler {
   async #lease(origin: string): Promise<SharedConnection> {
     for (;;) {
       if (this.#destroyed) throw Object.assign(new Error("the client is closed"), { code: "ECONNABORTED" });
-      const connections = (this.#connections.get(origin) ?? []).filter((connection) => connection.isOpen);
+      // Those that take no new streams stay in the list while they have some: destroy() has to end them, too.
+      const connections = (this.#connections.get(origin) ?? []).filter(({ session }) => !session.destroyed);
       this.#connections.set(origin, connections);
-      let connection = connections.find((one) => one.hasRoom);
+      let connection = connections.find((one) => one.isOpen && one.hasRoom);
       if (connection === undefined) {
         connection = new SharedConnection(origin, this.#options);
         connections.push(connection);

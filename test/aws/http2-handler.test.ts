@@ -196,14 +196,17 @@ test("http2 handler: a connection that breaks fails its streams, and the next re
   assert.equal(server.sessions.length, 2);
 });
 
-test("http2 handler: a server that says goodbye keeps its streams and gets no new ones", async (t) => {
-  const { server, send } = await start(t);
+test("http2 handler: a server that says goodbye keeps its streams and gets no new ones; closing it ends them all", async (t) => {
+  const { server, handler, send } = await start(t);
   const { body } = await send("/open");
   server.sessions[0]!.goaway();
   await delay(50);
   await send("/open");
   assert.equal(server.sessions.length, 2);
   assert.equal(body.destroyed, false);
+  const closed = once(body, "close");
+  handler.destroy();
+  await closed;
 });
 
 test("http2 handler: what is no HTTP/2 server, or none at all, is an error in time", async (t) => {
