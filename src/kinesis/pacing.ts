@@ -36,6 +36,8 @@ const IDLE_READ_MS = 1000;
 const IDLE_SHARE = 10;
 /** All idle shards of a process together are read so often at most: a fifth of a core. */
 const IDLE_READS_PER_SECOND = 200;
+/** Decoding so much costs as much as the call that brought it: a shard that gives it is not idle. */
+const BUSY_PAGE_BYTES = 256 * 1024;
 
 /** The pace of one shard. */
 export class ShardPace {
@@ -62,7 +64,7 @@ export class ShardPace {
   pageRead({ startedAt, endedAt, records, bytes, more }: ReadResult): void {
     if (records > 0) this.#lastRecordsAt = startedAt;
     this.#lastRecordsAt ??= startedAt;
-    this.#notBefore = more ? endedAt : startedAt + this.#idlePause(startedAt - this.#lastRecordsAt);
+    this.#notBefore = more ? endedAt : startedAt + this.#idlePause(startedAt - this.#lastRecordsAt, bytes);
     const { maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
     this.#withinLimitsAt = Math.max(
       // From the end, so that no latency brings two reads closer together at the service.
@@ -71,9 +73,12 @@ export class ShardPace {
     );
   }
 
-  #idlePause(idleForMs: number): number {
+  /** The more its last page brought, the less a shard has to wait for the sake of the others. */
+  #idlePause(idleForMs: number, bytes: number): number {
     const longest = this.#options.idlePollMs;
     const pause = Math.min(longest, Math.max(IDLE_READ_MS, idleForMs / IDLE_SHARE));
-    return Math.max(pause, this.#stream.readers * 1000 / IDLE_READS_PER_SECOND);
+    const shared = this.#stream.readers * 1000 / IDLE_READS_PER_SECOND;
+    const idleness = Math.max(0, 1 - bytes / BUSY_PAGE_BYTES);
+    return pause + Math.max(0, shared - pause) * idleness;
   }
 }

@@ -44,6 +44,10 @@ test("kinesis pacing: a process with a thousand shards reads idle ones every fiv
   assert.equal(pace.delay(0), 5000);
   pace.pageRead({ startedAt: 5000, endedAt: 5100, records: 1, bytes: 10, more: true });
   assert.equal(pace.delay(5100), 0);
+  pace.pageRead({ startedAt: 5100, endedAt: 5200, records: 99, bytes: 256 * 1024, more: false });
+  assert.equal(pace.delay(5100), 1000, "a page that is worth its call is no idle shard's, also at the tip");
+  pace.pageRead({ startedAt: 5100, endedAt: 5200, records: 9, bytes: 64 * 1024, more: false });
+  assert.equal(pace.delay(5100), 4000);
   stream.readers = 100; // others have taken their share
   pace.pageRead({ startedAt: 5100, endedAt: 5200, ...empty });
   assert.equal(pace.delay(5100), 1000);
