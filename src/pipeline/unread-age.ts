@@ -12,16 +12,23 @@ export interface HandedPage {
   readonly receivedAt: number;
 }
 
+/** So many pages are told apart; what comes behind them counts as old as the last of them. */
+const MOST_PAGES = 256;
+
 /** The age of one shard's unfinished part. */
 export class UnreadAge {
-  readonly #pages: HandedPage[] = [];
+  /** Those that had records. Bounded: Pulsar may keep the first one waiting for days while others go on. */
+  readonly #pages: { readonly arrivedAt: number; end: number }[] = [];
   #last: HandedPage | undefined;
 
   /** @param first ordinal of the shard's first record that is not finished */
   handedOn(page: HandedPage, first: number): void {
     this.#last = page;
-    this.#pages.push(page);
     this.#forget(first);
+    const { arrivedAt, end } = page;
+    if (arrivedAt === undefined || end <= first) return;
+    if (this.#pages.length < MOST_PAGES) this.#pages.push({ arrivedAt, end });
+    else this.#pages.at(-1)!.end = end;
   }
 
   /**
@@ -33,7 +40,7 @@ export class UnreadAge {
     this.#forget(first);
     if (this.#last === undefined) return undefined;
     const behind = this.#last.millisBehindLatest + Math.max(now - this.#last.receivedAt, 0);
-    const oldest = this.#pages.find(({ arrivedAt }) => arrivedAt !== undefined)?.arrivedAt;
+    const oldest = this.#pages[0]?.arrivedAt;
     return oldest === undefined ? behind : Math.max(now - oldest, behind);
   }
 

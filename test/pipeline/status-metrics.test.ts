@@ -21,6 +21,24 @@ test("unread age: that of the oldest record in flight; else what the last page l
   assert.equal(age.at(2_900, 5), 0, "never negative, whatever the service's clock says");
 });
 
+test("unread age: a first record that Pulsar does not acknowledge keeps no page beside it for ever", () => {
+  const age = new UnreadAge();
+  for (let second = 0; second < 100_000; second++) {
+    const arrivedAt = second % 10 === 0 ? second * 1000 : undefined;
+    const end = 1 + Math.floor(second / 10);
+    age.handedOn({ arrivedAt, end, millisBehindLatest: 0, receivedAt: second * 1000 }, 0);
+  }
+  const now = 100_000_000;
+  assert.equal(age.at(now, 0), now);
+  assert.equal(age.at(now, 100), now - 1_000_000, "each of the first pages has its own age");
+  assert.equal(
+    age.at(now, 9_000),
+    now - 2_550_000,
+    "the others count as old as the last of these, never younger",
+  );
+  assert.equal(age.at(now, 10_000), 1_000, "and when all is finished, none is left");
+});
+
 const DAY = 86_400_000;
 
 test("status metrics: lag, expiry, checkpoints and counts per shard in seconds; a finished shard leaves nothing", async () => {
