@@ -113,9 +113,11 @@ export class Health {
     this.#readersInVain.delete(shardId);
   }
 
-  /** Why reads of a shard fail at present; throttles too. */
+  /** Why reads of a shard fail at present; throttles too. A reader that fell silent after a failure has none. */
   troubleOf(shardId: string): ConnectorError | undefined {
-    return this.#troubles.get(`Kinesis/${shardId}`)?.error;
+    const trouble = this.#troubles.get(`Kinesis/${shardId}`);
+    if (trouble === undefined || this.#clock.monotonic() - trouble.at > FORGOTTEN_MS) return undefined;
+    return trouble.error;
   }
 
   /** As things stand. */

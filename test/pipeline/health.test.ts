@@ -52,6 +52,12 @@ test("health: throttles are no reason, but the stall watch hears of them", async
   await clock.advance(60_000);
   assert.deepEqual(ready(), []);
   assert.equal(health.troubleOf("s-0")?.message, "slow down");
+  await clock.advance(121_000);
+  assert.equal(
+    health.troubleOf("s-0"),
+    undefined,
+    "a reader that hangs after a failure is not one that fails",
+  );
 });
 
 test("health: DynamoDB and Pulsar count too, each until it answers; topics by name", async () => {
