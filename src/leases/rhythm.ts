@@ -1,6 +1,6 @@
-// When a worker looks at the table, and when it may steal and give away. The last two at most once per round of the KCL's takers, twice the failover time and
-// 50 ms (kcl-compat §3.1), so that what one round changed is seen by all before the next; rows that nobody owns wait
-// for no rhythm.
+// When a worker looks at the table, and when it may steal and give away. The last two at most once per round of the
+// KCL's takers, twice the failover time and 50 ms (kcl-compat §3.1), so that what one round changed is seen by all
+// before the next; rows that nobody owns wait for no rhythm.
 
 import type { Balance, TableView } from "./balance.ts";
 import { expiresAt } from "./observation.ts";
@@ -10,6 +10,12 @@ import type { LeaseTimes } from "./times.ts";
  * However much there is news of (thousands of shards may end at once), scans begin no closer together, milliseconds.
  */
 export const SHORTEST_GAP_MS = 100;
+
+/**
+ * A scan is paid for by the row, and every worker of a large table makes it: beyond a thousand rows they look less often,
+ * so that a worker's scans cost about 80 read units a second at most. A dead worker is then noticed later, too.
+ */
+const WATCH_MS_PER_ROW = 1;
 
 // Of several workers that started together not all shall steal at the same moment for ever.
 const JITTER = 0.25;
@@ -76,7 +82,7 @@ export interface ScanView extends Pick<TableView, "leases" | "observations" | "n
 
 /**
  * How long until the next scan, milliseconds: as the KCL while this worker holds everything; else a second, or less
- * where a row expires before.
+ * where a row expires before, more where the table has more than a thousand rows.
  * @param lookAgainAt see TakeDecision
  */
 export function nextScanDelay(
@@ -95,5 +101,6 @@ export function nextScanDelay(
     nextNews = Math.min(nextNews, expiresAt(observations.get(leaseKey)!, failoverTimeMs) + 1);
   }
   if (others === 0 && leases.length > 0) return scanEveryMs;
-  return Math.min(watchEveryMs, Math.max(SHORTEST_GAP_MS, nextNews - now));
+  const leastMs = leases.length * WATCH_MS_PER_ROW;
+  return Math.max(leastMs, Math.min(watchEveryMs, Math.max(SHORTEST_GAP_MS, nextNews - now)));
 }

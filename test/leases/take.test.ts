@@ -201,4 +201,6 @@ test("rhythm: the next scan is due in a second while others hold rows, when one 
   assert.equal(due(0, 300), 300);
   assert.equal(nextScanDelay(view({ me: 2 }), TIMES), 20_050, "all its own");
   assert.equal(nextScanDelay(view({}), TIMES), 1000, "an empty table");
+  const large = { ...view({ me: 1, "0": 9_999 }), now: 0 };
+  assert.equal(nextScanDelay(large, TIMES), 10_000, "a scan of ten thousand rows is dear");
 });
