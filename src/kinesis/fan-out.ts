@@ -153,6 +153,7 @@ class FanOutReader implements ShardReader {
       return page;
     }
     this.#disconnect();
+    this.#heard = false; // what fails from here on is no break of the stream
     const childShards = event.childShards.length > 0
       ? event.childShards
       : await this.#recovery.listedChildren();

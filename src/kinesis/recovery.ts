@@ -4,7 +4,7 @@
 
 import { type Backoff, backoffDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { type ConnectorError, toConnectorError } from "../core/errors.ts";
+import { ConnectorError, toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { RecordPage } from "../core/record.ts";
 import type { ChildShard } from "../core/shard.ts";
@@ -110,22 +110,42 @@ export class Recovery {
     return childShards && { records: [], bytes: 0, millisBehindLatest: 0, shardEnd: { childShards } };
   }
 
-  /** For servers that do not name the children at a shard's end. undefined = aborted. */
+  /**
+   * For servers that do not name the children at a shard's end. undefined = aborted.
+   * @throws ConnectorError AWS_UNAVAILABLE (retryable) when the shard has none and is listed as open for a minute: it has
+   * not ended, whatever the answer said (the KCL reads on then, too)
+   */
   async listedChildren(tries = CHILDREN_TRIES): Promise<ChildShard[] | undefined> {
     const { clock, log } = this.#options;
     const { shardId, signal } = this.#shard;
     for (let attempt = 1; !signal.aborted; attempt++) {
+      let isOpen: boolean;
       try {
         const shards = await listShards(this.#options, undefined, signal);
         const children = shards.filter((shard) => shard.parentShardIds.includes(shardId)).map(toChild);
-        if (children.length > 0 || attempt >= tries) return children;
+        isOpen = shards.some((shard) =>
+          shard.shardId === shardId && shard.endingSequenceNumber === undefined
+        );
+        if (children.length > 0 || attempt >= tries && !isOpen) return children;
         if (attempt === 1) log.warn(`shard ${shardId} is closed, but its children are not listed yet`);
-        await clock.sleep(MISSING_TWICE_MS, signal);
+        if (attempt < tries) await clock.sleep(MISSING_TWICE_MS, signal);
       } catch (error) {
         if (!signal.aborted) await clock.sleep(await this.delayAfter(error), signal);
+        continue;
       }
+      if (attempt >= tries && isOpen) throw this.#notClosed();
     }
     return undefined;
+  }
+
+  #notClosed(): ConnectorError {
+    const { streamName } = this.#options;
+    const { shardId } = this.#shard;
+    return new ConnectorError(
+      `Kinesis said that shard ${shardId} of stream "${streamName}" has ended, but lists it as open and without ` +
+        "children: it is read on",
+      { code: "AWS_UNAVAILABLE", retryable: true, where: { stream: streamName, shardId } },
+    );
   }
 
   async #delayOfThrottle(error: ConnectorError): Promise<number> {

@@ -350,6 +350,23 @@ test("fan-out reader: the shard's end comes with the children that Kinesis names
   }
 });
 
+test("fan-out reader: an open shard does not end, whatever an event lacks; it is read on, nothing missed or twice", async () => {
+  const { api, clock, source, log } = scriptedFanOut();
+  for (let i = 0; i < 30; i++) api.listings.push({ shards: [shard("shard-0")], nextToken: undefined });
+  const run = new ReaderRun(source.open(shardFrom(START)));
+  await clock.advance(0);
+  api.stream.event([1]).event([2], { continuation: null });
+  await clock.advance(70_000);
+  assert.equal(run.ended, undefined);
+  assert.deepEqual(run.received, ["1"]);
+  assert.equal(run.grants.held, run.pages.length);
+  assert.match(log.messages("warn").join(), /lists it as open and without children: it is read on/);
+  assert.deepEqual(api.stream.position, { type: "AFTER_SEQUENCE_NUMBER", sequenceNumber: "1" });
+  api.stream.event([2]).event([3]);
+  await clock.advance(0);
+  assert.deepEqual(run.received, ["1", "2", "3"]);
+});
+
 test("fan-out reader: a shard that is not found ends only when the same stream twice does not list it", async () => {
   const { api, clock, source, checks } = scriptedFanOut();
   api.refusals.push(undefined, refused("ResourceNotFoundException"), refused("ResourceNotFoundException"));

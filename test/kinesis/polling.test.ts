@@ -227,6 +227,17 @@ test("polling reader: a closed shard does not end without children because a lis
   assert.deepEqual(childShards.map(({ shardId }) => shardId), ["shard-1"]);
 });
 
+test("polling reader: an open shard does not end because an answer names no next iterator", async () => {
+  const { api, clock, source, log } = scripted();
+  api.pages.push(page([1]), page([2], { nextShardIterator: undefined }), page([2]), page([3]));
+  for (let i = 0; i < 30; i++) api.listings.push({ shards: [shard("shard-0")], nextToken: undefined });
+  const run = new ReaderRun(source.open(shardFrom(START)));
+  await clock.advance(70_000);
+  assert.equal(run.ended, undefined);
+  assert.deepEqual(run.received, ["1", "2", "3"]);
+  assert.match(log.messages("warn").join(), /lists it as open and without children: it is read on/);
+});
+
 test("polling reader: a shard that is not found ends only when the same stream twice does not list it", async () => {
   const { api, clock, source } = scripted();
   api.pages.push(page([1]), failure("SHARD_NOT_FOUND"));
