@@ -7,6 +7,7 @@ import { type ConnectorError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { OperationReport } from "../core/telemetry.ts";
 import { withinTime } from "../core/time-limit.ts";
+import { orAborted } from "../core/until-aborted.ts";
 import { toConnectorError } from "./cloudwatch-errors.ts";
 import { kclData, type MetricsLevel } from "./kcl-names.ts";
 import type { MetricsPublisher } from "./publisher.ts";
@@ -82,6 +83,8 @@ export class CloudWatchPublisher implements MetricsPublisher {
   readonly #ended: () => void;
   readonly #gathered = new Statistics();
   readonly #closing = new AbortController();
+  /** Aborted when nothing may be sent any more. */
+  readonly #closed = new AbortController();
   readonly #loop: Promise<void>;
   /** In a row. */
   #failures = 0;
@@ -113,6 +116,7 @@ export class CloudWatchPublisher implements MetricsPublisher {
     } catch (error) {
       log.warn(`the last metrics were not sent to CloudWatch: ${messageOf(error)}`);
     }
+    this.#closed.abort();
     this.#ended();
   }
 
@@ -130,11 +134,13 @@ export class CloudWatchPublisher implements MetricsPublisher {
   /** Sends what was gathered; returns when to send again, in milliseconds. Never rejects. */
   async #send(): Promise<number> {
     const { clock } = this.#options;
+    const { signal } = this.#closed;
     const sets = this.#gathered.take();
-    for (let from = 0; from < sets.length; from += SETS_PER_CALL) {
+    for (let from = 0; from < sets.length && !signal.aborted; from += SETS_PER_CALL) {
       try {
         await this.#call(sets.slice(from, from + SETS_PER_CALL));
       } catch (thrown) {
+        if (signal.aborted) return SEND_EVERY_MS; // close() has said it
         const error = toConnectorError(thrown, this.#options.namespace);
         if (error.retryable) this.#gathered.putBack(sets.slice(from), clock.now() - KEEP_MS);
         return await this.#failed(error);
@@ -147,7 +153,11 @@ export class CloudWatchPublisher implements MetricsPublisher {
   async #call(sets: readonly StatisticSet[]): Promise<void> {
     const late = () =>
       Object.assign(new Error(`no answer within ${CALL_TIMEOUT_MS} ms`), { name: "TimeoutError" });
-    await withinTime(this.#options.clock, CALL_TIMEOUT_MS, (signal) => this.#put(sets, signal), late);
+    const put = (inTime: AbortSignal) => {
+      const signal = AbortSignal.any([inTime, this.#closed.signal]);
+      return orAborted(this.#put(sets, signal), signal);
+    };
+    await withinTime(this.#options.clock, CALL_TIMEOUT_MS, put, late);
   }
 
   async #failed(error: ConnectorError): Promise<number> {

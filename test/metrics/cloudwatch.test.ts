@@ -171,4 +171,17 @@ test("cloudwatch: the end sends what is left, within two seconds, whatever the s
   assert.deepEqual(second.log.messages("warn"), [
     "the last metrics were not sent to CloudWatch: no answer within 2000 ms",
   ]);
+  assert.equal(second.clock.sleeping, 0, "nothing keeps the process up");
+
+  const third = publisher(t); // a call is under way, and hangs
+  third.answers(() => new Promise(() => {}));
+  third.count(1);
+  await third.clock.advance(12_000);
+  third.count(2);
+  const ending = third.metrics.close();
+  await third.clock.advance(2_000);
+  await ending;
+  assert.equal(third.clock.sleeping, 0);
+  await third.clock.advance(20_000);
+  assert.equal(third.calls.length, 1, "nothing is sent after the end");
 });
