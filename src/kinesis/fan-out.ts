@@ -97,7 +97,7 @@ class FanOutReader implements ShardReader {
     const { signal } = this.#shard;
     for (let recoveryMs = 0;;) {
       if (recoveryMs > 0) await clock.sleep(recoveryMs, signal);
-      if (signal.aborted) return this.#recovery.stopped();
+      if (signal.aborted || this.#isLost) return this.#recovery.stopped();
       try {
         const page = this.#recovery.isExpired
           ? await this.#endOfExpired(admit)
@@ -119,7 +119,8 @@ class FanOutReader implements ShardReader {
   /** undefined = the subscription has ended, as it does every five minutes. */
   async #nextEvent(admit: Admit): Promise<GrantedPage | undefined> {
     if (this.#subscription === undefined || this.#isTooOld()) await this.#subscribe();
-    const granted = await this.#subscription!.next(admit);
+    if (this.#subscription === undefined) return undefined; // the lease is lost
+    const granted = await this.#subscription.next(admit);
     if (granted === undefined) {
       this.#disconnect();
       if (!this.#heard && !this.#shard.signal.aborted) {
@@ -187,6 +188,7 @@ class FanOutReader implements ShardReader {
       await clock.sleep(1_000, signal);
     }
     signal.throwIfAborted();
+    if (this.#isLost) return;
     const asOf = api.now();
     const step = { operation: "ProcessTask", step: "SubscribeToShard", shardId } as const;
     const stream = await measured(
@@ -205,6 +207,10 @@ class FanOutReader implements ShardReader {
     if (this.#connected || signal.aborted) return;
     this.#connected = true;
     onConnected?.();
+  }
+
+  get #isLost(): boolean {
+    return this.#shard.isHeld?.() === false;
   }
 
   #position(): IteratorPosition {

@@ -34,6 +34,11 @@ export interface ReadShardOptions {
   readonly until?: number | undefined;
   /** Aborted when the lease is lost or the connector stops; pending reads then end with `undefined`. */
   readonly signal: AbortSignal;
+  /**
+   * Whether the lease is still ours, by the clock: asked right before a subscription is made, which would cut off the
+   * new owner's. A process that was frozen may subscribe before anything aborts `signal`. @default always
+   */
+  readonly isHeld?: (() => boolean) | undefined;
   /** Runs once, when the first iterator or subscription exists. */
   readonly onConnected?: (() => void) | undefined;
 }

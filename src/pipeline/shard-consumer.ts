@@ -172,6 +172,7 @@ export class ShardConsumer {
       start,
       restart,
       until: this.#parts.until,
+      isHeld: () => this.#lease.isAlive(),
       signal: this.#signal,
       onConnected: () => {
         if (this.#state === "starting") this.#state = "processing";

@@ -94,7 +94,7 @@ export class ShardReading {
   }
 
   #open(): Attempt {
-    const { source, shardId, start, restart, until, onConnected } = this.#options;
+    const { source, shardId, start, restart, until, isHeld, onConnected } = this.#options;
     const from: Pick<ReadShardOptions, "start" | "restart"> = this.#lastReceived !== undefined
       ? { start: after(this.#lastReceived) }
       : { start: this.#connected ? restart ?? start : start, restart };
@@ -104,6 +104,7 @@ export class ShardReading {
       shardId,
       ...from,
       until,
+      isHeld,
       signal,
       onConnected: () => {
         if (this.#connected || signal.aborted) return;

@@ -295,6 +295,20 @@ test("fan-out reader: an abort cuts the stream at once, whether or not somebody 
   assert.equal(api.asked.length, 1);
 });
 
+test("fan-out reader: who finds by the clock that the lease is lost subscribes no more, whatever wakes first", async () => {
+  const { api, clock, source } = scriptedFanOut();
+  let isHeld = true;
+  const run = new ReaderRun(source.open(shardFrom(START, { isHeld: () => isHeld })));
+  await clock.advance(0);
+  api.stream.event([1]).end();
+  await clock.advance(1_000);
+  isHeld = false; // frozen while it waited for its five seconds; nobody has aborted anything yet
+  await clock.advance(60_000);
+  assert.equal(api.asked.length, 1);
+  assert.equal(run.ended, "stopped");
+  assert.equal(clock.sleeping, 0);
+});
+
 test("fan-out reader: an abort while an event waits for its grant, or is half read, gives the grant back", async () => {
   for (const half of [false, true]) {
     const { api, clock, source } = scriptedFanOut();
