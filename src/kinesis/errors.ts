@@ -1,7 +1,8 @@
 // What Kinesis' refusals mean, in one place. The reader's decisions ask `code` and `retryable`; the words are for the
 // person who has to do something.
 
-import { awsFailure, awsWords, credentialFault, sdkErrorShape } from "../core/aws-failure.ts";
+import { awsCallError } from "../core/aws-error.ts";
+import { awsWords, sdkErrorShape } from "../core/aws-failure.ts";
 import { ConnectorError, type ErrorCode } from "../core/errors.ts";
 
 /** What was asked. */
@@ -36,7 +37,7 @@ export function toConnectorError(error: unknown, request: KinesisRequest): Conne
   const make = (code: ErrorCode, retryable: boolean, message: string) =>
     new ConnectorError(message, { code, retryable, cause: error, where });
 
-  const { name = "", message = "" } = sdkErrorShape(error);
+  const { name = "" } = sdkErrorShape(error);
   switch (name) {
     case "ExpiredIteratorException":
       return make("ITERATOR_EXPIRED", true, `${what}: the shard iterator has expired (${words})`);
@@ -55,7 +56,9 @@ export function toConnectorError(error: unknown, request: KinesisRequest): Conne
         return make(
           "CONSUMER_NOT_FOUND",
           false,
-          `stream "${stream}" has no fan-out consumer "${consumer}" (${words})`,
+          `stream "${stream}" has no fan-out consumer "${consumer}"` +
+            (consumer?.startsWith("arn:") ? "; correct kinesis.consumerArn, or leave it out: then one is registered" : "") +
+            ` (${words})`,
         );
       }
       return shardId === undefined
@@ -89,52 +92,16 @@ export function toConnectorError(error: unknown, request: KinesisRequest): Conne
       );
   }
 
-  switch (awsFailure(error)) {
-    case "throttled":
-      return make("THROTTLED", true, `${what} was throttled (${words})`);
-    case "clock-skew":
-      return make("AWS_UNAVAILABLE", true, `${what} was signed with a wrong clock, now corrected (${words})`);
-    case "denied": {
-      // The message names the action where it is another service's (KMS).
-      const named = /perform: ([\w:-]+)/.exec(message)?.[1];
-      const action = named ?? (name.startsWith("KMS") ? "kms:Decrypt" : `kinesis:${operation}`);
-      const target = action.startsWith("kms:")
-        ? `the KMS key of stream "${stream}"`
-        : consumer === undefined || operation === "RegisterStreamConsumer"
-        ? `stream "${stream}" in ${place}`
-        : `consumer "${consumer}" of stream "${stream}" in ${place}`;
-      const otherwise = consumer === undefined || action.startsWith("kms:")
-        ? ""
-        : ", or read by polling, which needs no consumer: useEnhancedFanOut = false";
-      return make(
-        "ACCESS_DENIED",
-        false,
-        `${what} was refused: the credentials lack the permission ${action} on ${target}; allow it in their IAM ` +
-          `policy${otherwise} (${words})`,
-      );
-    }
-    case "credentials":
-      // Without a cause: the service's message may quote signed headers.
-      return new ConnectorError(
-        `${what}: AWS does not accept the credentials: ${
-          credentialFault(error)
-        }. Check awsCredentialPluginName and ` +
-          "awsCredentialPluginParam, or the environment",
-        { code: "CREDENTIALS_INVALID", where },
-      );
-    case "unavailable":
-      return make("AWS_UNAVAILABLE", true, `${what} in ${place} got no answer (${words})`);
-    case "untrusted":
-      return make(
-        "AWS_REFUSED",
-        false,
-        `${what}: the certificate of ${place} is not trusted (${words}); NODE_EXTRA_CA_CERTS names further authorities`,
-      );
-    case "refused":
-      return make("AWS_REFUSED", false, `${what} was refused (${words})`);
-    default:
-      return make("INTERNAL", false, `${what} failed unexpectedly (${words})`);
-  }
+  const permission = (named = name.startsWith("KMS") ? "kms:Decrypt" : `kinesis:${operation}`) => {
+    if (named.startsWith("kms:")) return { action: `${named} on the KMS key of stream "${stream}"` };
+    if (consumer === undefined) return { action: `${named} on stream "${stream}" in ${place}` };
+    const whose = operation === "RegisterStreamConsumer" ? "" : `consumer "${consumer}" of `;
+    return {
+      action: `${named} on ${whose}stream "${stream}" in ${place}`,
+      otherwise: ", or read by polling, which needs no consumer: useEnhancedFanOut = false",
+    };
+  };
+  return awsCallError(error, { what, place, permission, where });
 }
 
 /** The words of FOREIGN_CHECKPOINT. */

@@ -1,7 +1,8 @@
 // What DynamoDB's refusals mean, in one place. `retryable` decides everything above; the words are for people.
 // An error that carries DynamoDB's answer proves that the request was not applied; AWS_UNAVAILABLE proves nothing.
 
-import { awsFailure, awsWords, credentialFault, sdkErrorShape } from "../core/aws-failure.ts";
+import { awsCallError } from "../core/aws-error.ts";
+import { awsWords, sdkErrorShape } from "../core/aws-failure.ts";
 import { ConnectorError, type ErrorCode } from "../core/errors.ts";
 
 /** What was asked of which table. */
@@ -38,42 +39,11 @@ export function toConnectorError(error: unknown, request: DynamoDbRequest): Conn
   // The SDK names an ended time limit of ours so.
   if (name === "AbortError") return make("AWS_UNAVAILABLE", true, `${what} got no answer in time (${words})`);
 
-  switch (awsFailure(error)) {
-    case "throttled":
-      return make("THROTTLED", true, `${what} was throttled (${words})`);
-    case "clock-skew":
-      return make("AWS_UNAVAILABLE", true, `${what} was signed with a wrong clock, now corrected (${words})`);
-    case "denied": {
-      // The message names the action when another service (STS, KMS) refused.
-      const action = /perform: ([\w:-]+)/.exec(message)?.[1] ?? `dynamodb:${operation}`;
-      return make(
-        "ACCESS_DENIED",
-        false,
-        `${what} was refused: the credentials lack the permission ${action}; allow it in their IAM policy (${words})`,
-      );
-    }
-    case "credentials":
-      // Without a cause: the service's message may quote signed headers.
-      return new ConnectorError(
-        `${what}: AWS does not accept the credentials: ${
-          credentialFault(error)
-        }. Check awsCredentialPluginName and ` +
-          "awsCredentialPluginParam, or the environment",
-        { code: "CREDENTIALS_INVALID", where },
-      );
-    case "unavailable":
-      return make("AWS_UNAVAILABLE", true, `${what} got no answer (${words})`);
-    case "untrusted":
-      return make(
-        "AWS_REFUSED",
-        false,
-        `${what}: the endpoint's certificate is not trusted (${words}); NODE_EXTRA_CA_CERTS names further authorities`,
-      );
-    case "refused":
-      return make("AWS_REFUSED", false, `${what} was refused (${words})`);
-    default:
-      return make("INTERNAL", false, `${what} failed unexpectedly (${words})`);
-  }
+  return awsCallError(error, {
+    what,
+    where,
+    permission: (named) => ({ action: named ?? `dynamodb:${operation}` }),
+  });
 }
 
 /**
