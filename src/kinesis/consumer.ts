@@ -33,8 +33,8 @@ export interface FanOutConsumer {
   check(signal: AbortSignal): Promise<void>;
 }
 
-/** How long a start waits for a consumer: as for everything else that it needs. */
-const PATIENCE_MS = 60_000;
+/** How long a start waits for a consumer: less than its minute for each step, so that the reason is told and not cut off. */
+const PATIENCE_MS = 50_000;
 /** Between looks at a consumer that is being created (a few seconds) or deleted. */
 const LOOKS: Backoff = { firstMs: 250, maxMs: 2_000, jitter: 0.2 };
 

@@ -57,7 +57,9 @@ export function toConnectorError(error: unknown, request: KinesisRequest): Conne
           "CONSUMER_NOT_FOUND",
           false,
           `stream "${stream}" has no fan-out consumer "${consumer}"` +
-            (consumer?.startsWith("arn:") ? "; correct kinesis.consumerArn, or leave it out: then one is registered" : "") +
+            (consumer?.startsWith("arn:")
+              ? "; correct kinesis.consumerArn, or leave it out: then one is registered"
+              : "") +
             ` (${words})`,
         );
       }

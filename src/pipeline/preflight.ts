@@ -60,16 +60,19 @@ async function repeat<T>(
   inTime: AbortSignal,
 ): Promise<T> {
   const deadline = clock.monotonic() + START_PATIENCE_MS;
+  let last: ConnectorError | undefined;
   for (let attempt = 1;; attempt++) {
     signal.throwIfAborted();
     try {
       return await call(inTime);
     } catch (thrown) {
       signal.throwIfAborted();
+      if (thrown === NOT_IN_TIME && last !== undefined) throw gaveUp(last, attempt);
       const error = toConnectorError(thrown);
       const delayMs = backoffDelay(BACKOFF, attempt, clock.random());
       if (!error.retryable) throw error;
       if (clock.monotonic() + delayMs > deadline) throw gaveUp(error, attempt);
+      last = error;
       log.warn(`${error.message}; asking again in ${delayMs} ms`, { code: error.code, attempt });
       const { operation = "", shardId } = error.where;
       const wanted = error.code === "THROTTLED" // Kinesis' own throttles are waited for inside of its calls

@@ -77,6 +77,10 @@ test("kinesis errors: those of fan-out name the consumer, and how to do without 
     const api = await apiOn(t, () => errorAnswer(type, "no"));
     return await api.describeStreamConsumer({ streamArn, consumerName: "me" }, signal);
   };
+  const describeGiven = async () => {
+    const api = await apiOn(t, () => errorAnswer(type, "no"));
+    return await api.describeStreamConsumer({ consumerArn }, signal);
+  };
   let type = "";
   const cases: [() => Promise<unknown>, string, ErrorCode, RegExp][] = [
     [
@@ -93,7 +97,13 @@ test("kinesis errors: those of fan-out name the consumer, and how to do without 
       describeConsumer,
       "ResourceNotFoundException",
       "CONSUMER_NOT_FOUND",
-      /"orders" has no fan-out consumer "me"/,
+      /"orders" has no fan-out consumer "me" \(/,
+    ],
+    [
+      describeGiven,
+      "ResourceNotFoundException",
+      "CONSUMER_NOT_FOUND",
+      /"arn.*"; correct kinesis.consumerArn/,
     ],
     [
       describeConsumer,

@@ -72,3 +72,19 @@ test("start: every call of the preflight has its own minute", async () => {
   await parts.clock.advance(100_000);
   assert.deepEqual((await opened).leases, []);
 });
+
+test("start: a call that is still waiting when the minute is over is told by what failed before it", async () => {
+  const parts = scope();
+  let calls = 0;
+  const call = async (signal: AbortSignal) => {
+    await parts.clock.sleep(++calls === 1 ? 50_000 : 1_000_000, signal);
+    signal.throwIfAborted();
+    throw new ConnectorError("the consumer is still being made", {
+      code: "AWS_UNAVAILABLE",
+      retryable: true,
+    });
+  };
+  const started = assert.rejects(withPatience(call, parts), /after 60 s and 2 tries: the consumer is still/);
+  await parts.clock.advance(60_000);
+  await started;
+});
