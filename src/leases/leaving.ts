@@ -21,23 +21,24 @@ export interface LeavingLeasesOptions {
 /** Gives leases up one by one. */
 export class LeavingLeases {
   readonly #options: LeavingLeasesOptions;
-  readonly #leaving = new Map<string, Promise<void>>();
+  readonly #leaving = new Map<HeldLease, Promise<void>>();
 
   constructor(options: LeavingLeasesOptions) {
     this.#options = options;
   }
 
-  /** Of which shards. */
+  /** Of which shards; of what was lost on the way no more: others have it by now, or this worker anew. */
   get keys(): ReadonlySet<string> {
-    return new Set(this.#leaving.keys());
+    const keys = new Set<string>();
+    for (const { shardId, lost } of this.#leaving.keys()) if (!lost.aborted) keys.add(shardId);
+    return keys;
   }
 
   /** Begins, unless it has begun. */
   add(held: HeldLease, why: string): void {
-    const { shardId } = held;
-    if (this.#leaving.has(shardId)) return;
-    this.#options.log.info(`giving up the lease of shard ${shardId}: ${why}`);
-    this.#leaving.set(shardId, this.#giveUp(held).finally(() => this.#leaving.delete(shardId)));
+    if (this.#leaving.has(held)) return;
+    this.#options.log.info(`giving up the lease of shard ${held.shardId}: ${why}`);
+    this.#leaving.set(held, this.#giveUp(held).finally(() => this.#leaving.delete(held)));
   }
 
   /** Resolves when none is under way. */

@@ -214,6 +214,8 @@ export class Connector {
     const { shutdownTimeoutMs } = this.#options;
     await drainShard(running, { ...this.#parts, shutdownTimeoutMs, sink: this.#opened.sink!, signal });
     if (signal.aborted) return; // the stop counts it
+    // Lost on the way, it may have been taken again meanwhile: another consumer has it then.
+    if (this.#running.get(shardId) !== running) return;
     this.#running.delete(shardId);
     this.#past.delete(shardId);
   }

@@ -3,6 +3,9 @@
 import { test, type TestContext } from "node:test";
 import assert from "node:assert/strict";
 import { sentinel } from "../../src/core/position.ts";
+import type { LeaseStore } from "../../src/leases/store.ts";
+import { FakeClock } from "../fakes.ts";
+import { FaultyStore, unavailable } from "../leases/faulty-store.ts";
 import { page, record, shard, world, type WorldOptions } from "./kit.ts";
 
 const OTHER = "host:1:00000000-0000-4000-8000-000000000001";
@@ -120,4 +123,46 @@ test("giving up: a stop in the middle drains and releases it with the rest", asy
     assert.deepEqual([leaseOwner, checkpoint.sequenceNumber], [undefined, "11"], id);
   }
   assert.equal(clock.sleeping, 0);
+});
+
+test("giving up: a lease that is lost on the way and taken again is read on, seen, and drained by a stop", async (t) => {
+  let lines!: FaultyStore;
+  const wrapStore = (store: LeaseStore) => lines = new FaultyStore(store, new FakeClock(), 1);
+  const { clock, sink, source, row, other, until, log, connector, mine } = await beside(t, { wrapStore });
+  await other("s3");
+  await until(() => log.messages("info").some((line) => line.startsWith("giving up")), 6000);
+  const [id] = log.messages("info").flatMap((line) =>
+    /giving up the lease of shard (\w+)/.exec(line)?.[1] ?? []
+  );
+  // A write hangs until the lease has expired, and longer; only a take gets through.
+  let hanging = 0;
+  let answers!: () => void;
+  const hangs = new Promise<void>((resolve) => answers = resolve);
+  const update = lines.update.bind(lines);
+  lines.update = async (key, counter, change) => {
+    if (key !== id || change.leaseOwner !== undefined) return await update(key, counter, change);
+    hanging++;
+    await hangs;
+    throw unavailable();
+  };
+  await until(() => hanging === 1, 4_000);
+  sink.acknowledge(); // all is drained, and the last checkpoint waits for that write
+  await until(
+    () => log.messages("warn").some((line) => line.startsWith(`lost the lease of shard ${id}`)),
+    12_000,
+  );
+  await clock.advance(1_500);
+  assert.equal((await row(id!))!.leaseOwner, mine, "nobody else wants it");
+  lines.update = update;
+  answers();
+  await clock.advance(100);
+  assert.ok(connector.status().shards.some(({ shardId }) => shardId === id));
+  source.give(id!, page([record(10), record(11)]));
+  await clock.advance(100);
+  const stopped = connector.stop();
+  await clock.advance(1_000);
+  sink.acknowledge();
+  await clock.advance(5_000);
+  assert.deepEqual((await stopped).undrained, []);
+  assert.equal((await row(id!))!.checkpoint.sequenceNumber, "11");
 });
