@@ -4,18 +4,12 @@
 
 import type { Balance, TableView } from "./balance.ts";
 import { expiresAt } from "./observation.ts";
-import type { LeaseTimes } from "./times.ts";
+import { type LeaseTimes, WATCH_EVERY_MS, watchEveryMs } from "./times.ts";
 
 /**
  * However much there is news of (thousands of shards may end at once), scans begin no closer together, milliseconds.
  */
 export const SHORTEST_GAP_MS = 100;
-
-/**
- * A scan is paid for by the row, and every worker of a large table makes it: beyond a thousand rows they look less often,
- * so that a worker's scans cost about 80 read units a second at most. A dead worker is then noticed later, too.
- */
-const WATCH_MS_PER_ROW = 1;
 
 // Of several workers that started together not all shall steal at the same moment for ever.
 const JITTER = 0.25;
@@ -87,10 +81,7 @@ export interface ScanView extends Pick<TableView, "leases" | "observations" | "n
  */
 export function nextScanDelay(
   { leases, observations, now, held }: ScanView,
-  { watchEveryMs, scanEveryMs, failoverTimeMs }: Pick<
-    LeaseTimes,
-    "watchEveryMs" | "scanEveryMs" | "failoverTimeMs"
-  >,
+  { scanEveryMs, failoverTimeMs }: Pick<LeaseTimes, "scanEveryMs" | "failoverTimeMs">,
   lookAgainAt = Infinity,
 ): number {
   let nextNews = lookAgainAt;
@@ -101,6 +92,6 @@ export function nextScanDelay(
     nextNews = Math.min(nextNews, expiresAt(observations.get(leaseKey)!, failoverTimeMs) + 1);
   }
   if (others === 0 && leases.length > 0) return scanEveryMs;
-  const leastMs = leases.length * WATCH_MS_PER_ROW;
-  return Math.max(leastMs, Math.min(watchEveryMs, Math.max(SHORTEST_GAP_MS, nextNews - now)));
+  const watchMs = watchEveryMs(leases.length);
+  return watchMs > WATCH_EVERY_MS ? watchMs : Math.min(watchMs, Math.max(SHORTEST_GAP_MS, nextNews - now));
 }

@@ -3,8 +3,9 @@
 // leaves over is taken by whoever sees it, soon, so that no shard stays unread.
 
 import { type Balance, balanceOf, shuffled, type TableView } from "./balance.ts";
-import { isAvailable, type Observation } from "./observation.ts";
+import { expiresAt, isAvailable, type Observation } from "./observation.ts";
 import type { Lease } from "./store.ts";
+import { WATCH_EVERY_MS, watchEveryMs } from "./times.ts";
 import { isOwnWorkerId } from "./worker-id.ts";
 
 /** What to do after a scan. */
@@ -31,6 +32,11 @@ export interface TakeOptions {
 const LEAVE_EXPIRED_MS = 700;
 const LEAVE_UNOWNED_MS = 3_000;
 
+/** Of a large table's rows less often, and then they are left to the others for longer, or nobody would come in time. */
+function leaveMs(baseMs: number, rows: number): number {
+  return baseMs + watchEveryMs(rows) - WATCH_EVERY_MS;
+}
+
 /**
  * What is free is taken up to the fair share at once, and the rest
  * - at once, unless another of our workers needs it (the KCL's priority path; a KCL worker may look only in 20 s);
@@ -53,7 +59,7 @@ export function decideTakes(view: TableView, { maySteal, random }: TakeOptions):
   let need = target - mine;
   let lookAgainAt: number | undefined;
   for (const lease of shuffled(free, random)) {
-    const overdueAt = leftUntil(view.observations.get(lease.leaseKey), view.failoverTimeMs);
+    const overdueAt = leftUntil(view.observations.get(lease.leaseKey), view);
     if (overdueAt <= view.now || need > 0) {
       take.push(lease);
       need--;
@@ -71,10 +77,12 @@ export function neededByOurs({ counts, target }: Balance, workerId: string): num
   return needed;
 }
 
-function leftUntil(observation: Observation | undefined, failoverTimeMs: number): number {
+function leftUntil(observation: Observation | undefined, { failoverTimeMs, leases }: TableView): number {
   if (observation === undefined) return -Infinity;
   const { owner, since } = observation;
-  return owner === undefined ? since + LEAVE_UNOWNED_MS : since + failoverTimeMs + LEAVE_EXPIRED_MS;
+  return owner === undefined
+    ? since + leaveMs(LEAVE_UNOWNED_MS, leases.length)
+    : expiresAt(observation, failoverTimeMs) + leaveMs(LEAVE_EXPIRED_MS, leases.length);
 }
 
 /** KCL's rule for at most one steal per round; among equally loaded workers, and among a worker's leases, by lot. */

@@ -121,6 +121,12 @@ test("take: beside needy workers of ours only the share is taken at once, the re
   );
 });
 
+test("take: of a table of ten thousand rows, which is looked at every ten seconds, they are left for longer", () => {
+  const large = view({ me: 4999, [OURS]: 1, nobody: 5000 });
+  const { take, lookAgainAt } = decideTakes(large, { maySteal: true, random });
+  assert.deepEqual([take.length, lookAgainAt], [1, 12_000]);
+});
+
 test("take: rows with the own id count as own and are taken at once, whatever the share", () => {
   const mine = view({ me: 4, [OURS]: 1 }, { held: new Set() });
   const { take, balance } = decideTakes(mine, { maySteal: true, random });
@@ -203,4 +209,6 @@ test("rhythm: the next scan is due in a second while others hold rows, when one 
   assert.equal(nextScanDelay(view({}), TIMES), 1000, "an empty table");
   const large = { ...view({ me: 1, "0": 9_999 }), now: 0 };
   assert.equal(nextScanDelay(large, TIMES), 10_000, "a scan of ten thousand rows is dear");
+  const many = view({ me: 1, "0": 999 }, { now: F - 500 });
+  assert.equal(nextScanDelay(many, TIMES), 501, "of a thousand it is not");
 });
