@@ -13,6 +13,8 @@ const PAGE_BYTES = 1024 * 1024;
 const LARGEST_PAGE_RECORDS = 10_000;
 /** `Limit` of the first read of a backlog: enough to learn the size of its records, few if they are large. */
 const FIRST_PAGE_RECORDS = 4;
+/** Of a shard that was not read yet, records may be so many times as large as the largest ones that others gave. */
+const UNLIKE_OTHERS = 4;
 /** `Limit` at the tip, where little can come at once. */
 const TIP_PAGE_RECORDS = 1_000;
 // A shard whose last page was small may grow again: a read is reserved at least this much.
@@ -47,6 +49,8 @@ export class ReadBudget {
   readonly #waiters: Waiter[] = [];
   #bytes = 0;
   #waiting = 0;
+  /** The largest mean of a page so far. */
+  #recordBytes = 0;
 
   constructor(options: ReadBudgetOptions) {
     this.#options = options;
@@ -68,8 +72,9 @@ export class ReadBudget {
    */
   admit(sizes: PageSizes, signal: AbortSignal, known?: number): Promise<ReadGrant | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
+    this.#recordBytes = Math.max(this.#recordBytes, sizes.recordBytes ?? 0);
     const { bytes, maxRecords } = known === undefined
-      ? reservation(sizes)
+      ? reservation(sizes, this.#recordBytes)
       : { bytes: known, maxRecords: LARGEST_PAGE_RECORDS };
     if (this.#waiters.length === 0 && this.#fits(bytes)) {
       return Promise.resolve(this.#grant(bytes, maxRecords));
@@ -136,11 +141,18 @@ export class ReadBudget {
   }
 }
 
-/** What to reserve for a shard's next page: twice its last one, within bounds, and at least one record. */
-function reservation(sizes: PageSizes): { bytes: number; maxRecords: number } {
+/**
+ * What to reserve for a shard's next page: twice its last one, within bounds, and at least one record. Of a first page
+ * nothing is known but what the stream's other shards gave: with the service's largest page for each, a thousand shards
+ * would begin six at a time.
+ * @param othersRecordBytes 0 = unknown
+ */
+function reservation(sizes: PageSizes, othersRecordBytes: number): { bytes: number; maxRecords: number } {
   if (sizes.bytes === undefined || sizes.recordBytes === undefined) {
     if (sizes.caughtUp) return { bytes: PAGE_BYTES, maxRecords: TIP_PAGE_RECORDS };
-    return { bytes: LARGEST_PAGE_BYTES, maxRecords: FIRST_PAGE_RECORDS };
+    const likely = FIRST_PAGE_RECORDS * UNLIKE_OTHERS * (othersRecordBytes || LARGEST_PAGE_BYTES);
+    const bytes = Math.min(Math.max(likely, PAGE_BYTES), LARGEST_PAGE_BYTES);
+    return { bytes, maxRecords: FIRST_PAGE_RECORDS };
   }
   const wanted = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), PAGE_BYTES);
   const fitting = Math.floor(wanted / Math.max(sizes.recordBytes, 1));

@@ -23,6 +23,18 @@ test("read budget: an unknown shard reserves the service's largest page and asks
   assert.equal(await isSettled(budget.admit({}, signal)), false);
 });
 
+test("read budget: an unknown shard reserves less once others have shown how large the stream's records are", async () => {
+  const first = async (recordBytes: number) => {
+    const budget = budgetOf(64 * MiB);
+    (await budget.admit({ bytes: recordBytes, recordBytes }, signal))!.release();
+    assert.equal((await budget.admit({}, signal))!.maxRecords, 4);
+    return budget.bytes;
+  };
+  assert.equal(await first(1000), MiB);
+  assert.equal(await first(MiB / 8), 2 * MiB);
+  assert.equal(await first(MiB), 10 * MiB);
+});
+
 test("read budget: an idle shard at its tip reserves what a second can bring, so that many are polled at once", async () => {
   const budget = budgetOf(64 * MiB);
   for (let i = 0; i < 64; i++) {
