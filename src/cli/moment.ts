@@ -6,12 +6,17 @@ import { UsageError } from "./commands.ts";
 
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+// Epoch seconds, or too short a sequence number: as milliseconds they lie before any stream, and would begin at its oldest
+// record, or end a run before its first.
+const NO_MILLISECONDS = /^\d{1,11}$/;
+
 /**
  * Epoch milliseconds of a time as in `startAtTime`, of `now`, or of `-90s`, `-30m`, `-6h`, `-2d`; `undefined` = none of
  * these.
  */
 export function parseMoment(text: string, now: number): number | undefined {
   if (text === "now") return now;
+  if (NO_MILLISECONDS.test(text)) return undefined;
   const back = /^-(\d+)([smhd])$/.exec(text);
   return back ? now - Number(back[1]) * UNITS[back[2]!]! : parseTime(text);
 }
@@ -33,7 +38,8 @@ export function parsePosition(text: string, shardId: string | undefined, now: nu
   const timestamp = parseMoment(text, now);
   if (timestamp === undefined) {
     throw new UsageError(
-      `--to must be LATEST, TRIM_HORIZON, a time like 2026-09-01T00:00Z or -6h, or a sequence number, not "${text}"`,
+      `--to must be LATEST, TRIM_HORIZON, a time like 2026-09-01T00:00Z, -6h or epoch milliseconds, or a ` +
+        `sequence number, not "${text}"`,
     );
   }
   if (timestamp > now) throw new UsageError(`--to ${text} is in the future; LATEST means from now on`);

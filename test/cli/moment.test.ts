@@ -16,7 +16,7 @@ test("cli moments: times as in startAtTime, now, and back from now", () => {
     "1788220800000": 1_788_220_800_000,
   };
   for (const [text, time] of Object.entries(times)) assert.equal(parseMoment(text, NOW), time, text);
-  for (const text of ["soon", "6h", "-6w", "--6h", ""]) assert.equal(parseMoment(text, NOW), undefined, text);
+  for (const text of ["soon", "6h", "-6w", "--6h", "", "1788220800"]) assert.equal(parseMoment(text, NOW), undefined, text);
 });
 
 test("cli moments: a position is LATEST, TRIM_HORIZON, a time that has passed, or a shard's sequence number", () => {
@@ -32,6 +32,7 @@ test("cli moments: a position is LATEST, TRIM_HORIZON, a time that has passed, o
     const [text, why] of [
       [NUMBER, /needs --shard/],
       ["2027-01-01", /in the future; LATEST means from now on/],
+      ["1788220800", /epoch milliseconds, or a sequence number, not/],
       ["SHARD_END", /--to must be LATEST, TRIM_HORIZON, a time/],
     ] as const
   ) {
