@@ -84,10 +84,10 @@ export class TakeLoop {
     const { clock } = this.#options;
     while (!signal.aborted) {
       const version = this.#bell.version;
-      const startedAt = clock.monotonic();
       const { delayMs, scanMs } = await this.#round(signal);
+      const endedAt = clock.monotonic();
       await this.#bell.wait(version, delayMs, signal);
-      const gap = startedAt + Math.max(SHORTEST_GAP_MS, 2 * scanMs) - clock.monotonic();
+      const gap = endedAt + Math.max(SHORTEST_GAP_MS, scanMs) - clock.monotonic();
       if (gap > 0) await clock.sleep(gap, signal);
     }
   }
@@ -98,10 +98,14 @@ export class TakeLoop {
     const consistent = this.#scanConsistently;
     this.#scanConsistently = false;
     const startedAt = clock.monotonic();
-    const scan = await retry.run(() => store.scan({ signal, consistent }), signal);
+    let askedAt = startedAt; // an outage before it is not the scan's time
+    const scan = await retry.run(() => {
+      askedAt = clock.monotonic();
+      return store.scan({ signal, consistent });
+    }, signal);
     if (scan === undefined) return { delayMs: 0, scanMs: 0 };
     const now = clock.monotonic();
-    const scanMs = now - startedAt;
+    const scanMs = now - askedAt;
     this.#look(scan, now);
 
     const view: TableView = {

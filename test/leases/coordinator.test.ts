@@ -295,6 +295,21 @@ test("coordinator: while DynamoDB is away leases are lost in time, and taken aga
   await worker.coordinator.stop();
 });
 
+test("coordinator: after an outage of a minute the table is looked at as often as before", async () => {
+  const world = new World();
+  await world.rows("a", newRow("b", { leaseOwner: "0" }));
+  const worker = await world.started("w");
+  worker.store.plan = () => ({ error: unavailable("Scan") });
+  await world.clock.advance(60_000);
+  await world.heartbeat("b"); // its owner is alive
+  worker.store.plan = () => undefined;
+  await world.clock.advance(5_000); // the longest pause between tries
+  worker.store.calls.length = 0;
+  await world.clock.advance(3_000);
+  assert.ok(scans(worker.store.calls) >= 2, `${scans(worker.store.calls)} scans in three seconds`);
+  await worker.coordinator.stop();
+});
+
 test("coordinator: throttling is reported with its attempts, and a number from the hook is the delay", async () => {
   const world = new World();
   const throttles: LeaseThrottle[] = [];
