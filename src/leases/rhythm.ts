@@ -70,25 +70,28 @@ export class SharingRhythm {
 }
 
 /** What of a {@link TableView} the next scan depends on. */
-export interface ScanView extends Pick<TableView, "leases" | "observations" | "now"> {
+export interface ScanView extends Pick<TableView, "leases" | "observations" | "now" | "leaving"> {
   readonly held: { has(leaseKey: string): boolean };
 }
 
 /**
  * How long until the next scan, milliseconds: as the KCL while this worker holds everything; else a second, or less
- * where a row expires before, more where the table has more than a thousand rows.
+ * where a row expires before, more where the table has more than a thousand rows. What it is giving up counts as
+ * others': perhaps nobody comes for it.
  * @param lookAgainAt see TakeDecision
  */
 export function nextScanDelay(
-  { leases, observations, now, held }: ScanView,
+  { leases, observations, now, held, leaving }: ScanView,
   { scanEveryMs, failoverTimeMs }: Pick<LeaseTimes, "scanEveryMs" | "failoverTimeMs">,
   lookAgainAt = Infinity,
 ): number {
   let nextNews = lookAgainAt;
   let others = 0;
   for (const { leaseKey } of leases) {
-    if (held.has(leaseKey)) continue;
+    const isHeld = held.has(leaseKey);
+    if (isHeld && leaving?.has(leaseKey) !== true) continue;
     others++;
+    if (isHeld) continue;
     nextNews = Math.min(nextNews, expiresAt(observations.get(leaseKey)!, failoverTimeMs) + 1);
   }
   if (others === 0 && leases.length > 0) return scanEveryMs;

@@ -132,7 +132,11 @@ export class TakeLoop {
     const success = retryMs === undefined;
     this.#options.telemetry?.report(takeReport({ view, chosen, taken, durationMs, success }));
     const delayMs = retryMs ??
-      nextScanDelay({ ...view, held, now: clock.monotonic() }, times, decision.lookAgainAt);
+      nextScanDelay(
+        { ...view, held, leaving: leaving(), now: clock.monotonic() },
+        times,
+        decision.lookAgainAt,
+      );
     return { delayMs, scanMs };
   }
 

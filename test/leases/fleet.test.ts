@@ -98,6 +98,20 @@ const story = fc.record({
   ),
 });
 
+test("sharing: what is being given to a worker that leaves meanwhile is not forgotten", () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const fleet = new Fleet({ leases: 4, random: generator(seed), drainMs: 3000 });
+    fleet.join("ours");
+    fleet.run(1000);
+    const second = fleet.join("ours");
+    fleet.run(4000); // one is stolen, and one is being drained for the second worker
+    fleet.leave(second);
+    fleet.run(2 * F);
+    fleet.checkUnread();
+    assert.ok(fleet.longest.afterRelease <= 5000, `${fleet.longest.afterRelease} ms, seed ${seed}`);
+  }
+});
+
 test("sharing: property: any mixed fleet settles at a spread of one and stays there, and ours leave nothing unread", () => {
   let slowest = 0;
   fc.assert(

@@ -274,9 +274,8 @@ export class Fleet {
       this.#after(took, () => {
         if (!member.isRunning) return;
         if (steal !== undefined && member.held.size > 0) rhythm.stole(this.now);
-        lookAfter(
-          nextScanDelay({ leases, observations, now: this.now, held: member.held }, TIMES, lookAgainAt),
-        );
+        const { held } = member;
+        lookAfter(nextScanDelay({ leases, observations, now: this.now, held, leaving }, TIMES, lookAgainAt));
       });
     };
     round();
