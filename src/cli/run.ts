@@ -73,5 +73,7 @@ export function stopOnSignals(stop: (signal: string) => void): () => void {
 function parseUntil(text: string, now: number): number {
   const time = parseMoment(text, now);
   if (time !== undefined) return time;
-  throw new UsageError(`--until must be a time like 2026-09-01T00:00Z, now, -6h or epoch milliseconds, not "${text}"`);
+  throw new UsageError(
+    `--until must be a time like 2026-09-01T00:00Z, now, -6h or epoch milliseconds, not "${text}"`,
+  );
 }

@@ -16,7 +16,9 @@ test("cli moments: times as in startAtTime, now, and back from now", () => {
     "1788220800000": 1_788_220_800_000,
   };
   for (const [text, time] of Object.entries(times)) assert.equal(parseMoment(text, NOW), time, text);
-  for (const text of ["soon", "6h", "-6w", "--6h", "", "1788220800"]) assert.equal(parseMoment(text, NOW), undefined, text);
+  for (const text of ["soon", "6h", "-6w", "--6h", "", "1788220800"]) {
+    assert.equal(parseMoment(text, NOW), undefined, text);
+  }
 });
 
 test("cli moments: a position is LATEST, TRIM_HORIZON, a time that has passed, or a shard's sequence number", () => {
