@@ -7,7 +7,7 @@ import type { RecordPage } from "../core/record.ts";
 import { measured } from "../core/telemetry.ts";
 import type { IteratorPosition } from "./client.ts";
 import type { GetRecordsPage } from "./decode.ts";
-import { foreignCheckpoint } from "./errors.ts";
+import { foreignCheckpoint, isException } from "./errors.ts";
 import { assertSameStream } from "./missing-shard.ts";
 import { OutageLog } from "./outage-log.ts";
 import { type PacingOptions, ShardPace, type StreamPace } from "./pacing.ts";
@@ -21,6 +21,7 @@ export interface PollingOptions extends ReadingOptions, PacingOptions {}
 const NEW_ITERATOR_AFTER = 5;
 /** New iterators in a row that are refused at once, until that is taken as the answer. */
 const REFUSED_ITERATORS = 3;
+
 /** Reads by polling. `close()` ends all pending reads and leaves the api open. */
 export function createPollingSource(options: PollingOptions): RecordSource {
   const pace: StreamPace = { throttled: false, readers: 0 };
@@ -181,7 +182,9 @@ class PollingReader implements ShardReader {
 
   #failed(error: ConnectorError, attempt: number): void {
     const isIterator = error.code === "ITERATOR_EXPIRED";
-    if (isIterator && ++this.#refusedIterators >= REFUSED_ITERATORS) throw this.#refusal(error);
+    // The service's own troubles let fresh ones expire at once, too (its documentation of ExpiredIteratorException).
+    const isRefused = isIterator && !isException(error, "ExpiredIteratorException");
+    if (isRefused && ++this.#refusedIterators >= REFUSED_ITERATORS) throw this.#refusal(error);
     if (isIterator || attempt % NEW_ITERATOR_AFTER === 0) this.#iterator = undefined;
   }
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ErrorCode } from "../../src/core/errors.ts";
+import { ConnectorError, type ErrorCode } from "../../src/core/errors.ts";
 import type { ReadShardOptions, ThrottleEvent } from "../../src/kinesis/source.ts";
 import { settle } from "../fakes.ts";
 import { readFrom } from "./kit.ts";
@@ -299,6 +299,18 @@ test("polling reader: a stream that is gone, going, or made again stops it and f
     assert.match(run.failed.message, /stream "orders" was deleted/);
     assert.deepEqual(run.pages, []);
   }
+});
+
+test("polling reader: fresh iterators that expire at once, as the service's own trouble makes them, are no end", async () => {
+  const { api, clock, source } = scripted();
+  const cause = Object.assign(new Error("scripted"), { name: "ExpiredIteratorException" });
+  const expired = new ConnectorError("scripted", { code: "ITERATOR_EXPIRED", retryable: true, cause });
+  for (let count = 0; count < 20; count++) api.pages.push(expired);
+  api.pages.push(page([1]));
+  const run = new ReaderRun(source.open(shardFrom(START)));
+  await clock.advance(120_000);
+  assert.equal(run.ended, undefined);
+  assert.deepEqual(run.received, ["1"]);
 });
 
 test("polling reader: a number that was received and is refused now belongs to a stream that was made again", async () => {
