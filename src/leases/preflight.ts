@@ -116,7 +116,8 @@ export function checkStream(leases: readonly Lease[], stream: StreamIdentity, ta
           `${iso(lease.streamCreatedAt)}; the present one was created at ${
             iso(stream.streamCreatedAt)
           }, so its ` +
-          "checkpoints mean nothing here. Delete the table, or choose another applicationName",
+          "checkpoints mean nothing here. Let it begin anew (kinesis-pulsar leases reset FILE --to POSITION), delete the " +
+          "table, or choose another applicationName",
         { code: "LEASE_TABLE_FOREIGN", where },
       );
     }

@@ -2,14 +2,16 @@
 // Only looks: one scan, a few more while owners are watched, and two calls of Kinesis per unfinished shard. What Kinesis
 // does not tell is left out and said; the table is shown in any case.
 
-import { ConnectorError, type ErrorCode, toConnectorError } from "../core/errors.ts";
+import { ConnectorError, type ErrorCode, messageOf, toConnectorError } from "../core/errors.ts";
 import type { Checkpoint } from "../core/position.ts";
 import type { IteratorPosition } from "../kinesis/client.ts";
 import { isFinished, ownerOf, unfinishedParents } from "../leases/lease.ts";
 import { type OwnerState, ownerStates } from "../leases/live-owners.ts";
+import { checkStream } from "../leases/preflight.ts";
 import { forEachBounded } from "../leases/retry.ts";
 import type { Lease } from "../leases/store.ts";
 import { type LeaseParts, requireTable } from "./lease-parts.ts";
+import type { StreamDescription } from "./parts.ts";
 import { withPatience } from "./preflight.ts";
 import { startPosition } from "./start-position.ts";
 
@@ -108,22 +110,32 @@ async function lagsOf(parts: LeaseParts, leases: readonly Lease[]): Promise<Lags
   const { stream, signal, startAtTime } = parts;
   const lags = new Map<string, Lag>();
   try {
-    const { retentionHours, streamArn } = await stream.describe(signal);
-    const foreign = leases.find((lease) => lease.streamArn !== undefined && lease.streamArn !== streamArn);
-    if (foreign !== undefined) {
-      const note =
-        `the table's leases are of ${foreign.streamArn}, not of the configured stream ${streamArn}`;
-      return { lags, at: stream.now(), notes: [note] };
-    }
+    const description = await stream.describe(signal);
+    const foreign = foreignNote(leases, description, parts.store.tableName);
+    if (foreign !== undefined) return { lags, at: stream.now(), notes: [foreign] };
     await forEachBounded(leases, PARALLEL_LOOKS, async (lease) => {
       if (isFinished(lease)) return;
-      const lag = await lagOf(parts, lease, startAtTime, retentionHours);
+      const lag = await lagOf(parts, lease, startAtTime, description.retentionHours);
       if (lag !== undefined) lags.set(lease.leaseKey, lag);
     });
     return { lags, at: stream.now(), notes: [] };
   } catch (thrown) {
     signal.throwIfAborted();
     return { lags, notes: [`how far shards are behind is not known: ${toConnectorError(thrown).message}`] };
+  }
+}
+
+/** Why the rows' checkpoints say nothing of this stream. */
+function foreignNote(
+  leases: readonly Lease[],
+  stream: StreamDescription,
+  tableName: string,
+): string | undefined {
+  try {
+    checkStream(leases, stream, tableName);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
   }
 }
 

@@ -238,7 +238,9 @@ test("leases command: after a reset to a time everything since then is read agai
   const P = of("p", [0, 1]), Q = of("q", [1, 2, 3]), R = of("r", [2, 4]);
   assert.deepEqual((await read()).sort(), [...of("old", [0, 1]), ...P, ...Q, ...R].sort());
   // As the clean-up of finished leases does it after a while.
-  for (const shardId of [SHARD[0], SHARD[1], right]) await s.store.delete(shardId);
+  for (const shardId of [SHARD[0], SHARD[1], right]) {
+    await s.store.delete(shardId, (await s.store.get(shardId))!.leaseCounter);
+  }
 
   const reset = (minutes: number, dryRun = false) =>
     s.leases.reset({
@@ -401,7 +403,7 @@ test("leases command: a table of another stream is shown with a word, and never 
   await s.store.update(SHARD[0], row.leaseCounter, { streamArn: "arn:aws:kinesis:us-east-1:1:stream/other" });
   const shown = await s.cli("leases", "connector.json");
   assert.equal(shown.code, 0);
-  assert.match(shown.stderr, /warning: .*stream\/other, not of the configured stream/);
+  assert.match(shown.stderr, /warning: .*belongs to stream .*stream\/other, not to /);
   await assert.rejects(
     s.leases.reset({ position: { type: "LATEST" }, force: true, dryRun: false }),
     coded("LEASE_TABLE_FOREIGN", "stream/other"),
@@ -415,6 +417,9 @@ test("leases command: a table of a deleted stream of the same name is cured by a
   s.kinesis.deleteStream(s.streamName);
   s.kinesis.createStream(s.streamName, { shards: 1 });
   s.put(1, "anew");
+  const shown = await s.cli("leases", "connector.json");
+  assert.equal(shown.code, 0);
+  assert.match(shown.stderr, /warning: .* the present one was created at .*leases reset FILE --to/);
   await s.leases.reset({ position: { type: "TRIM_HORIZON" }, force: false, dryRun: false });
   await s.copy();
   assert.deepEqual(s.published(), ["record 0", "anew 0"]);

@@ -105,7 +105,7 @@ test("faults kinesis: a stream made again before a start with its old lease tabl
       words: [
         `the lease table "${world.config.applicationName}"`,
         "a stream of this name that was created at",
-        "Delete the table, or choose another applicationName",
+        "leases reset FILE --to POSITION), delete the table, or choose another applicationName",
       ],
     });
   }
