@@ -24,8 +24,6 @@ export interface CleanupOptions {
   readonly sync?: ShardSync | undefined;
   /** All rows, own ones as they were last written. */
   readonly leases: () => readonly Lease[];
-  /** Its row is about to be deleted. */
-  readonly onDelete: (held: HeldLease) => void;
 }
 
 // The KCL looks for unknown children when it looks at finished leases, for garbage every half an hour.
@@ -123,22 +121,17 @@ export class Cleanup {
     // Such a row is the only word that what descends from it was being read: that gets its leases first (G1).
     await sync.complete(signal, { known: rows, listed: shards });
     for (const { held, reason } of garbage) {
-      if (!held.isAlive()) continue;
       log.info(`shard ${held.shardId} is not listed any more, so its lease is not kept, although ${reason}`);
       await this.#delete(held, signal);
     }
   }
 
   async #delete(held: HeldLease, signal: AbortSignal): Promise<void> {
-    const { store, log, retry, onDelete } = this.#options;
-    held.drop();
-    this.remove(held);
-    onDelete(held);
+    const { log, retry } = this.#options;
     try {
-      await retry.run(() => store.delete(held.shardId), signal);
-      log.info(`deleted the lease of finished shard ${held.shardId}`);
+      const result = await retry.run(() => held.remove(), signal);
+      if (result === "removed") log.info(`deleted the lease of finished shard ${held.shardId}`);
     } catch (error) {
-      // The next scan takes it again, and later this is tried again.
       log.warn(`the lease of finished shard ${held.shardId} stays: ${toConnectorError(error).message}`);
     }
   }

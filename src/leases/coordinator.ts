@@ -138,7 +138,6 @@ export class LeaseCoordinator {
       retry: this.#retry,
       sync: this.#sync,
       leases: () => this.leases(),
-      onDelete: (held) => this.#held.delete(held.shardId),
     });
   }
 

@@ -147,16 +147,19 @@ class DynamoDbLeaseStore implements LeaseStore {
     return lease === undefined ? { done: false } : { done: true, lease };
   }
 
-  async delete(leaseKey: string): Promise<void> {
+  async delete(leaseKey: string, expectedCounter: number): Promise<boolean> {
     const command = new this.#sdk.DeleteItemCommand({
       TableName: this.tableName,
       Key: { leaseKey: { S: leaseKey } },
+      ConditionExpression: "attribute_not_exists(leaseKey) OR leaseCounter = :expected",
+      ExpressionAttributeValues: { ":expected": { N: String(expectedCounter) } },
     });
-    await this.#write(
+    const answer = await this.#write(
       "DeleteItem",
       leaseKey,
       (abortSignal) => this.#client.send(command, { abortSignal }),
     );
+    return answer !== undefined;
   }
 
   async setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {

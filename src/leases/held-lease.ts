@@ -26,7 +26,7 @@ export interface HeldLeaseEvents {
   lost(held: HeldLease, loss: LeaseLoss): void;
   /** SHARD_END is stored. */
   finished(held: HeldLease): void;
-  /** The owner is removed from its row. */
+  /** The owner is removed from its row, or the row is deleted. */
   released(held: HeldLease): void;
   /** A KCL 3.x fleet asks for it: to be drained and released soon. Once. */
   handOverAsked(held: HeldLease): void;
@@ -224,6 +224,25 @@ export class HeldLease {
     });
   }
 
+  /** Deletes its row, which nobody needs any more. Rejects with a ConnectorError; may be repeated. */
+  remove(): Promise<"removed" | "lost"> {
+    return this.#serially(async () => {
+      const { store, clock } = this.#options;
+      while (this.isAlive()) {
+        const { leaseCounter } = this.#lease;
+        const since = this.#unansweredSince ?? clock.monotonic();
+        // On condition of the counter: a late one must not delete what was made of the row since (by `leases reset`).
+        if (await store.delete(this.shardId, leaseCounter)) {
+          this.#end = "released";
+          this.#options.events.released(this);
+          return "removed";
+        }
+        this.#adoptLate(await store.get(this.shardId), leaseCounter, since);
+      }
+      return "lost";
+    });
+  }
+
   /**
    * What a scan shows of its row: when somebody else has written it since, it is lost, sooner than by the next write.
    */
@@ -236,11 +255,6 @@ export class HeldLease {
   /** The shard had to wait for its parents, so a LATEST start would skip what arrived meanwhile. */
   hasWaited(): void {
     this.#connectLatestOnce = false;
-  }
-
-  /** Forgets it without a word to anybody: its row is being deleted. */
-  drop(): void {
-    this.#end = "released";
   }
 
   /**
@@ -273,14 +287,19 @@ export class HeldLease {
       }
       const row = await store.get(this.shardId);
       if (this.#isAskedFor(row, counter)) continue;
-      if (row === undefined || row.leaseCounter !== counter + 1 || !this.#isOurs(row)) {
-        this.#lose(row === undefined ? { reason: "gone" } : { reason: "taken", owner: ownerOf(row) });
-        return false;
-      }
-      // An earlier write of ours arrived whose answer we never got.
-      this.#adopt(row, since);
-      if (isDone(row)) return true;
+      if (!this.#adoptLate(row, counter, since)) return false;
+      if (isDone(this.#lease)) return true;
     }
+  }
+
+  /** After a failed condition: an earlier write of ours may have arrived whose answer we never got. False = lost. */
+  #adoptLate(row: Lease | undefined, counter: number, since: number): boolean {
+    if (row !== undefined && row.leaseCounter === counter + 1 && this.#isOurs(row)) {
+      this.#adopt(row, since);
+      return true;
+    }
+    this.#lose(row === undefined ? { reason: "gone" } : { reason: "taken", owner: ownerOf(row) });
+    return false;
   }
 
   /** Whether our writes explain this row: it has our id, or is free because we evicted ourselves. */

@@ -64,9 +64,9 @@ export class MeasuredLeaseStore implements LeaseStore {
     );
   }
 
-  delete(leaseKey: string): Promise<void> {
+  delete(leaseKey: string, expectedCounter: number): Promise<boolean> {
     const step = { operation: "ShutdownTask", step: "DeleteLease", shardId: leaseKey } as const;
-    return this.#measured(step, () => this.#store.delete(leaseKey));
+    return this.#measured(step, () => this.#store.delete(leaseKey, expectedCounter));
   }
 
   setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {

@@ -76,8 +76,11 @@ export class MemoryLeaseStore implements LeaseStore {
   }
 
   // deno-lint-ignore require-await
-  async delete(leaseKey: string): Promise<void> {
+  async delete(leaseKey: string, expectedCounter: number): Promise<boolean> {
+    const item = this.#table.items.get(leaseKey);
+    if (item !== undefined && item["leaseCounter"]?.N !== String(expectedCounter)) return false;
     this.#table.items.delete(leaseKey);
+    return true;
   }
 
   // deno-lint-ignore require-await

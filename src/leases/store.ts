@@ -99,8 +99,8 @@ export interface LeaseStore {
    * the counter becomes expectedCounter + 1.
    */
   update(leaseKey: string, expectedCounter: number, change: LeaseChange): Promise<WriteResult>;
-  /** Deletes a row unconditionally. */
-  delete(leaseKey: string): Promise<void>;
+  /** Deletes a row on condition of its counter; false = it has another one. A row that is gone is deleted. */
+  delete(leaseKey: string, expectedCounter: number): Promise<boolean>;
   /** Sets attributes of an existing row, counter untouched: its holder need not know. A row that is gone stays so. */
   setMeta(leaseKey: string, meta: LeaseMeta): Promise<void>;
   /** State of a table in the same account, which need not be this store's own. */

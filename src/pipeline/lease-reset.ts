@@ -81,7 +81,7 @@ export async function releaseLeases(
   );
   if (!dryRun) {
     const taken = new Map<string, string | undefined>();
-    await forEachBounded(owned, PARALLEL_CALLS, async (lease) => void await release(parts, lease, taken));
+    await forEachBounded(owned, PARALLEL_CALLS, (lease) => release(parts, lease, taken));
     refuseTaken(parts, taken, "released");
   }
   return owned.map((lease) => ({ shardId: lease.leaseKey, owner: ownerOf(lease)! }));
@@ -95,10 +95,10 @@ async function apply(parts: LeaseParts, { writes, removes }: ResetPlan): Promise
   }
   refuseTaken(parts, taken, "reset");
   await forEachBounded(removes, PARALLEL_CALLS, async (lease) => {
-    // Deleting knows no condition; taking the owner out first does.
-    if (await release(parts, lease, taken)) {
-      await withPatience(() => parts.store.delete(lease.leaseKey), parts);
-    }
+    const { leaseKey, leaseCounter } = lease;
+    if (await withPatience(() => parts.store.delete(leaseKey, leaseCounter), parts)) return;
+    const row = await withPatience(() => parts.store.get(leaseKey), parts);
+    if (row !== undefined) taken.set(leaseKey, ownerOf(row));
   });
   refuseTaken(parts, taken, "removed");
 }
@@ -124,19 +124,18 @@ async function perform(
   if (!isWritten(row, write)) taken.set(leaseKey, row && ownerOf(row));
 }
 
-/** Whether the row is (or was already) without an owner; a row that is gone is, too. */
+/** A row that is gone, or was without an owner already, is as good. */
 async function release(
   parts: LeaseParts,
   lease: Lease,
   taken: Map<string, string | undefined>,
-): Promise<boolean> {
+): Promise<void> {
   const { store } = parts;
   const { leaseKey, leaseCounter } = lease;
-  if ((await withPatience(() => store.update(leaseKey, leaseCounter, RELEASE), parts)).done) return true;
+  if ((await withPatience(() => store.update(leaseKey, leaseCounter, RELEASE), parts)).done) return;
   const row = await withPatience(() => store.get(leaseKey), parts);
-  if (row === undefined || isWritten(row, { type: "update", before: lease, change: RELEASE })) return true;
+  if (row === undefined || isWritten(row, { type: "update", before: lease, change: RELEASE })) return;
   taken.set(leaseKey, ownerOf(row));
-  return false;
 }
 
 function refuseTaken(

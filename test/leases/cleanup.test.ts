@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
 import type { Lease } from "../../src/leases/store.ts";
+import { throttled } from "./faulty-store.ts";
 import { StreamModel } from "./stream-model.ts";
 import { leaseKeys, streamRow, StreamWorld } from "./stream-world.ts";
 import { alive } from "./world.ts";
@@ -163,4 +164,54 @@ test("cleanup: a shard that is listed is no garbage, whatever is missing", async
     "the auditor gave 1 its lease, and 1 is to begin",
   );
   await worker.coordinator.stop();
+});
+
+test("cleanup: a deletion that is late deletes nothing that was made of the row since, and is tried again after a lost answer", async () => {
+  for (const lose of ["request", "response"] as const) {
+    const world = new StreamWorld(new StreamModel(1));
+    world.stream.split("0");
+    await world.streamRows("0", { ...END, childShardIds: ["1", "2"] });
+    await world.streamRows("1 2", BEGUN);
+    const worker = await world.started("w");
+    let deletions = 0;
+    worker.store.plan = ({ operation }) =>
+      operation !== "DeleteItem" ? undefined : deletions++ === 0 ? { lose } : { requestDelayMs: 3_000 };
+    await world.clock.advance(5 * MINUTE + 1_000);
+    if (lose === "response") {
+      assert.deepEqual(await leaseKeys(world), ["1", "2"]);
+      await world.clock.advance(10_000);
+      assert.deepEqual(alive(worker), ["1", "2"]);
+      assert.equal(worker.faults.length, 0);
+    } else {
+      await world.clock.advance(3_500);
+      assert.equal(deletions, 2, "the second is on its way");
+      const { leaseCounter } = (await world.store.get("0"))!;
+      // `leases reset --force` under the worker's hands
+      await world.store.update("0", leaseCounter, { leaseOwner: null, checkpoint: sentinel("TRIM_HORIZON") });
+      await world.clock.advance(20_000);
+      assert.deepEqual(await leaseKeys(world), ["0", "1", "2"]);
+      assert.ok(worker.acquired.some(({ shardId }) => shardId === "0"), "it is read again");
+    }
+    await worker.coordinator.stop();
+  }
+});
+
+test("cleanup: a finished lease is kept alive until its row is gone, so that nobody takes it meanwhile", async () => {
+  const world = new StreamWorld(new StreamModel(1));
+  world.stream.split("0");
+  await world.streamRows("0", { ...END, childShardIds: ["1", "2"] });
+  await world.streamRows("1 2", BEGUN);
+  const worker = await world.started("w");
+  worker.store.plan = ({ operation }) => operation === "DeleteItem" ? { error: throttled() } : undefined;
+  await world.clock.advance(6 * MINUTE);
+  const other = await world.started("v");
+  await world.clock.advance(MINUTE);
+  assert.ok(alive(worker).includes("0") || alive(other).includes("0"));
+  assert.ok(worker.log.messages("warn").some((line) => /throttled; it is tried again/.test(line)));
+  worker.store.plan = () => undefined;
+  await world.clock.advance(6 * MINUTE);
+  assert.deepEqual(await leaseKeys(world), ["1", "2"]);
+  assert.deepEqual([worker.faults, other.faults], [[], []]);
+  await worker.coordinator.stop();
+  await other.coordinator.stop();
 });

@@ -390,7 +390,7 @@ test("coordinator: an exception in a callback is a fault, not a silence", async 
   });
   await world.rows("b");
   await world.clock.advance(1000);
-  await world.store.delete("b");
+  await world.store.delete("b", (await world.store.get("b"))!.leaseCounter);
   await world.clock.advance(3400);
   assert.deepEqual(other.faults.map((error) => error.code), ["INTERNAL"]);
   await other.coordinator.stop();

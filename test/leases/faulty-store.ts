@@ -66,8 +66,11 @@ export class FaultyStore implements LeaseStore {
       () => this.#inner.update(leaseKey, expectedCounter, change),
     );
   }
-  delete(leaseKey: string): Promise<void> {
-    return this.#call({ operation: "DeleteItem", leaseKey }, () => this.#inner.delete(leaseKey));
+  delete(leaseKey: string, expectedCounter: number): Promise<boolean> {
+    return this.#call(
+      { operation: "DeleteItem", leaseKey },
+      () => this.#inner.delete(leaseKey, expectedCounter),
+    );
   }
   setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {
     return this.#call({ operation: "SetMeta", leaseKey }, () => this.#inner.setMeta(leaseKey, meta));

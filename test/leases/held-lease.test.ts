@@ -268,7 +268,7 @@ test("held lease: taken and then counted up by another while our write was unans
 
 test("held lease: a deleted row is lost and is not made again", async () => {
   const { direct, held, losses } = await setUp();
-  await direct.delete("s");
+  await direct.delete("s", held.lease.leaseCounter);
   assert.equal(await held.checkpoint(at(5)), "lost");
   await settle();
   assert.deepEqual(losses, [{ reason: "gone" }]);

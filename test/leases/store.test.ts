@@ -241,8 +241,10 @@ for (const kind of STORE_KINDS) {
     const lease = await store.get(SHARD);
     assert.equal(lease?.leaseCounter, 5);
     assert.deepEqual([...lease?.childShardIds ?? []].sort(), ["c1", "c2"]);
-    await store.delete(SHARD);
-    await store.delete(SHARD);
+    assert.equal(await store.delete(SHARD, 4), false, "somebody has written it since");
+    assert.equal((await store.get(SHARD))?.leaseCounter, 5);
+    assert.equal(await store.delete(SHARD, 5), true);
+    assert.equal(await store.delete(SHARD, 5), true, "it is gone");
     assert.equal(await store.get(SHARD), undefined);
   });
 

@@ -24,6 +24,12 @@ class BusyStore extends MemoryLeaseStore {
     const result = await super.update(key, counter, change);
     return this.unanswered.delete(key) ? { done: false } : result;
   }
+
+  override async delete(key: string, counter: number): Promise<boolean> {
+    if (this.faster.delete(key)) await super.update(key, counter, { leaseOwner: "quick" });
+    const done = await super.delete(key, counter);
+    return !this.unanswered.delete(key) && done;
+  }
 }
 
 async function parts(t: TestContext, shards: number) {

@@ -231,7 +231,9 @@ export const PLANTS: Readonly<Record<string, (planted: Planted) => Plant>> = {
   }),
   "a finished row is deleted too early": updates((store) => async (key, counter, change) => {
     const result = await store.update(key, counter, change);
-    if (change.checkpoint?.sequenceNumber === "SHARD_END" && result.done) await store.delete(key);
+    if (change.checkpoint?.sequenceNumber === "SHARD_END" && result.done) {
+      await store.delete(key, counter + 1);
+    }
     return result;
   }),
 };

@@ -138,8 +138,8 @@ export class SimStore implements LeaseStore {
     return this.#write("UpdateItem", leaseKey, (store) => store.update(leaseKey, expectedCounter, change));
   }
 
-  delete(leaseKey: string): Promise<void> {
-    return this.#write("DeleteItem", leaseKey, (store) => store.delete(leaseKey));
+  delete(leaseKey: string, expectedCounter: number): Promise<boolean> {
+    return this.#write("DeleteItem", leaseKey, (store) => store.delete(leaseKey, expectedCounter));
   }
 
   setMeta(leaseKey: string, meta: LeaseMeta): Promise<void> {
