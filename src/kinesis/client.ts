@@ -41,6 +41,8 @@ export interface StreamSummary {
   readonly status: "CREATING" | "DELETING" | "ACTIVE" | "UPDATING";
   readonly encryptionType: "NONE" | "KMS";
   readonly retentionHours: number;
+  /** What producers may put at most; undefined where the server does not say. */
+  readonly maxRecordBytes?: number | undefined;
   readonly openShardCount: number;
 }
 
@@ -232,6 +234,7 @@ class SdkKinesisApi implements FanOutApi {
         status: required(summary?.StreamStatus, "StreamStatus"),
         encryptionType: summary?.EncryptionType === "KMS" ? "KMS" : "NONE",
         retentionHours: summary?.RetentionPeriodHours ?? 24,
+        maxRecordBytes: summary?.MaxRecordSizeInKiB && summary.MaxRecordSizeInKiB * 1024,
         openShardCount: summary?.OpenShardCount ?? 0,
       };
     } catch (error) {

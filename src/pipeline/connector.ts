@@ -71,6 +71,7 @@ export class Connector {
     this.#budget = new ReadBudget({
       maxBytes: options.maxBufferedBytes,
       maxWaitingRecords: options.receiveQueueSize,
+      maxRecordBytes: () => this.#opened.stream?.maxRecordBytes,
     });
     this.#overview = new Overview({
       parts,

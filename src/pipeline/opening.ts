@@ -14,7 +14,7 @@ import { newWorkerId } from "../leases/worker-id.ts";
 import type { HttpEndpoint, Observed } from "../metrics/http.ts";
 import type { MetricsPublisher } from "../metrics/publisher.ts";
 import type { MessageSink, SinkEvents } from "../pulsar/sink.ts";
-import type { ConnectorOptions, ConnectorParts, KinesisStream } from "./parts.ts";
+import type { ConnectorOptions, ConnectorParts, KinesisStream, StreamDescription } from "./parts.ts";
 import { patientTable } from "./patient-store.ts";
 import { ensureLeases, listCompletely, type StartScope, withPatience } from "./preflight.ts";
 import type { OnceSettings } from "./shard-generation.ts";
@@ -26,6 +26,7 @@ export interface Opened {
   hooks?: HookChain;
   once?: OnceSettings | undefined;
   kinesis?: KinesisStream;
+  stream?: StreamDescription;
   store?: LeaseStore;
   source?: RecordSource;
   coordinator?: LeaseCoordinator;
@@ -69,7 +70,7 @@ export async function openParts(
   signal.throwIfAborted();
   const once = opened.once = await parts.once?.();
   const kinesis = opened.kinesis = await parts.openKinesis(onThrottle, telemetry);
-  const stream = await withPatience((inTime) => kinesis.describe(inTime), scope);
+  const stream = opened.stream = await withPatience((inTime) => kinesis.describe(inTime), scope);
   const publisher = opened.publisher = await parts.openPublisher?.(workerId, onThrottle);
   const store = opened.store = new MeasuredLeaseStore(await parts.openLeaseStore(), { telemetry, clock });
   const patient = patientTable(store, scope);
@@ -114,7 +115,7 @@ export async function openParts(
   }
   await hooks.start({ streamName });
   signal.throwIfAborted();
-  return { http, publisher, hooks, once, kinesis, store, source, coordinator, sink };
+  return { http, publisher, hooks, once, kinesis, stream, store, source, coordinator, sink };
 }
 
 /** The dead-letter topic's trouble, so that it is not looked for at `pulsar.topic`. */

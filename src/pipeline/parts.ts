@@ -31,6 +31,8 @@ export interface StreamDescription {
   readonly streamArn: string;
   /** Epoch milliseconds. */
   readonly streamCreatedAt: number;
+  /** What producers may put at most, where that is known. */
+  readonly maxRecordBytes?: number | undefined;
 }
 
 /** The Kinesis side of a connector. */

@@ -26,6 +26,8 @@ export interface ReadBudgetOptions {
   readonly maxBytes: number;
   /** `receiveQueueSize`: records read and not yet handed to a producer. */
   readonly maxWaitingRecords: number;
+  /** The largest record that the stream takes, once that is known. @default unknown */
+  readonly maxRecordBytes?: (() => number | undefined) | undefined;
 }
 
 /** What a shard's reads have been like lately; one per shard, kept by its consumer. */
@@ -74,7 +76,7 @@ export class ReadBudget {
     if (signal.aborted) return Promise.resolve(undefined);
     this.#recordBytes = Math.max(this.#recordBytes, sizes.recordBytes ?? 0);
     const { bytes, maxRecords } = known === undefined
-      ? reservation(sizes, this.#recordBytes)
+      ? reservation(sizes, this.#likelyRecordBytes)
       : { bytes: known, maxRecords: LARGEST_PAGE_RECORDS };
     if (this.#waiters.length === 0 && this.#fits(bytes)) {
       return Promise.resolve(this.#grant(bytes, maxRecords));
@@ -110,6 +112,12 @@ export class ReadBudget {
     this.#serve();
   }
 
+  /** Of a shard that was not read yet. */
+  get #likelyRecordBytes(): number {
+    const largest = this.#options.maxRecordBytes?.() ?? LARGEST_PAGE_BYTES;
+    return this.#recordBytes === 0 ? largest : Math.min(largest, UNLIKE_OTHERS * this.#recordBytes);
+  }
+
   // One page is always admitted, so that a budget smaller than a page cannot stop everything.
   #fits(bytes: number): boolean {
     if (this.#waiting >= this.#options.maxWaitingRecords) return false;
@@ -143,15 +151,14 @@ export class ReadBudget {
 
 /**
  * What to reserve for a shard's next page: twice its last one, within bounds, and at least one record. Of a first page
- * nothing is known but what the stream's other shards gave: with the service's largest page for each, a thousand shards
- * would begin six at a time.
- * @param othersRecordBytes 0 = unknown
+ * nothing is known but what the stream takes and what its other shards gave: with the service's largest page for each, a
+ * thousand shards would begin six at a time.
  */
-function reservation(sizes: PageSizes, othersRecordBytes: number): { bytes: number; maxRecords: number } {
+function reservation(sizes: PageSizes, likelyRecordBytes: number): { bytes: number; maxRecords: number } {
   if (sizes.bytes === undefined || sizes.recordBytes === undefined) {
     if (sizes.caughtUp) return { bytes: PAGE_BYTES, maxRecords: TIP_PAGE_RECORDS };
-    const likely = FIRST_PAGE_RECORDS * UNLIKE_OTHERS * (othersRecordBytes || LARGEST_PAGE_BYTES);
-    const bytes = Math.min(Math.max(likely, PAGE_BYTES), LARGEST_PAGE_BYTES);
+    const likely = Math.max(FIRST_PAGE_RECORDS * likelyRecordBytes, PAGE_BYTES);
+    const bytes = Math.min(likely, LARGEST_PAGE_BYTES);
     return { bytes, maxRecords: FIRST_PAGE_RECORDS };
   }
   const wanted = Math.min(Math.max(2 * sizes.bytes, SMALLEST_RESERVATION), PAGE_BYTES);

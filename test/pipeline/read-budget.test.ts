@@ -35,6 +35,12 @@ test("read budget: an unknown shard reserves less once others have shown how lar
   assert.equal(await first(MiB), 10 * MiB);
 });
 
+test("read budget: an unknown shard reserves no more than the stream's largest records, which the stream tells", async () => {
+  const budget = new ReadBudget({ maxBytes: 64 * MiB, maxWaitingRecords: 9, maxRecordBytes: () => MiB });
+  assert.equal((await budget.admit({}, signal))?.maxRecords, 4);
+  assert.equal(budget.bytes, 4 * MiB);
+});
+
 test("read budget: an idle shard at its tip reserves what a second can bring, so that many are polled at once", async () => {
   const budget = budgetOf(64 * MiB);
   for (let i = 0; i < 64; i++) {
