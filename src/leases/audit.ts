@@ -11,7 +11,7 @@ import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { HashKeyRange, Shard } from "../core/shard.ts";
 import { measured, type Telemetry } from "../core/telemetry.ts";
-import { uncoveredRanges } from "./hash-ranges.ts";
+import { hasRange, uncoveredRanges } from "./hash-ranges.ts";
 import { elect, type Election, isLeader } from "./leader.ts";
 import { isFinished } from "./lease.ts";
 import type { ShardSync } from "./shard-sync.ts";
@@ -139,8 +139,4 @@ export class Auditor {
   #holes(): string {
     return [...this.#sightings.keys()].slice(0, 5).join(", ");
   }
-}
-
-function hasRange(lease: Lease): lease is Lease & HashKeyRange {
-  return lease.startingHashKey !== undefined && lease.endingHashKey !== undefined;
 }

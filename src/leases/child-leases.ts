@@ -4,8 +4,8 @@
 
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { ChildShard, HashKeyRange } from "../core/shard.ts";
-import { RangeIndex, uncoveredRanges } from "./hash-ranges.ts";
+import type { ChildShard } from "../core/shard.ts";
+import { coverAll } from "./hash-ranges.ts";
 import type { StreamIdentity } from "./lease.ts";
 import { childLease, childLeases } from "./new-leases.ts";
 import type { ShardSync } from "./shard-sync.ts";
@@ -53,6 +53,7 @@ export class ChildLeases {
     const parents = children.flatMap(({ parentShardIds }) =>
       parentShardIds.flatMap((id) => existing.get(id) ?? [])
     );
+    // Of a split both children are known, unless one has expired.
     return coverAll(children, parents) ? "created" : await this.#completeTable(signal);
   }
 
@@ -94,13 +95,4 @@ export class ChildLeases {
       return "postponed";
     }
   }
-}
-
-/** Whether every key of the parents is a child's. Of a split both children are known, unless one has expired. */
-function coverAll(children: readonly ChildShard[], parents: readonly Partial<HashKeyRange>[]): boolean {
-  const gaps = new RangeIndex(uncoveredRanges(children));
-  return parents.every(({ startingHashKey, endingHashKey }) =>
-    startingHashKey === undefined || endingHashKey === undefined ||
-    gaps.overlapping({ startingHashKey, endingHashKey }).length === 0
-  );
 }

@@ -23,6 +23,24 @@ export function uncoveredRanges(ranges: Iterable<HashKeyRange>): HashKeyRange[] 
   return uncovered;
 }
 
+/**
+ * Whether every hash key of some shards is one of their children's, too. Rows of old KCL versions have no range: of
+ * what is not known nothing is missed.
+ */
+export function coverAll(
+  children: readonly Partial<HashKeyRange>[],
+  parents: readonly Partial<HashKeyRange>[],
+): boolean {
+  if (!children.every(hasRange)) return true;
+  const gaps = new RangeIndex(uncoveredRanges(children));
+  return parents.every((parent) => !hasRange(parent) || gaps.overlapping(parent).length === 0);
+}
+
+/** Whether a lease's range is known. */
+export function hasRange<T extends Partial<HashKeyRange>>(lease: T): lease is T & HashKeyRange {
+  return lease.startingHashKey !== undefined && lease.endingHashKey !== undefined;
+}
+
 function range(start: bigint, end: bigint): HashKeyRange {
   return { startingHashKey: String(start), endingHashKey: String(end) };
 }

@@ -1,6 +1,7 @@
 // Words about one lease, and about leases among each other. All pure: the table's rows in, an answer out.
 
 import { compareSequenceNumbers } from "../core/position.ts";
+import { coverAll } from "./hash-ranges.ts";
 import type { Lease } from "./store.ts";
 
 /** The stream that a table's leases belong to. */
@@ -56,8 +57,8 @@ export function childrenByParent(
 
 /**
  * Why a finished lease has to stay in the table, or `undefined` if it may be deleted: its children have begun
- * (so nobody needs it to know where they start), and its own parents' leases are gone (kcl-compat §4.6).
- * Children are those it names and those that name it.
+ * (so nobody needs it to know where they start), and its own parents' leases are gone (kcl-compat §4.6). Children are
+ * those it names and those that name it; together they have all of its hash keys.
  */
 export function reasonToKeep(
   lease: Lease,
@@ -77,5 +78,7 @@ export function reasonToKeep(
       return `its child ${child} is still at ${row.checkpoint.sequenceNumber}`;
     }
   }
-  return undefined;
+  // A child that nobody knows of yet goes on where this one ended. Without this row it would begin anew, at LATEST even.
+  const known = [...children].map((child) => leases.get(child)!);
+  return coverAll(known, [lease]) ? undefined : "a part of its hash keys has no child with a lease";
 }

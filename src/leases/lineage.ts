@@ -16,7 +16,7 @@
 
 import { compareSequenceNumbers } from "../core/position.ts";
 import type { HashKeyRange, Shard } from "../core/shard.ts";
-import { RangeIndex } from "./hash-ranges.ts";
+import { hasRange, RangeIndex } from "./hash-ranges.ts";
 import { isFinished } from "./lease.ts";
 import type { InitialPosition } from "./new-leases.ts";
 import type { Lease } from "./store.ts";
@@ -76,10 +76,7 @@ export class Lineage {
     this.#early = this.#strictAncestors(openAtTime.map(({ shardId }) => shardId));
     const younger = this.#youngerThanListing();
     this.#expired = new RangeIndex(
-      leases.filter((lease): lease is Lease & HashKeyRange =>
-        !this.#shards.has(lease.leaseKey) && !younger.has(lease.leaseKey) &&
-        lease.startingHashKey !== undefined && lease.endingHashKey !== undefined
-      ),
+      leases.filter(hasRange).filter(({ leaseKey }) => !this.#shards.has(leaseKey) && !younger.has(leaseKey)),
     );
   }
 

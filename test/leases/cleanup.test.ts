@@ -104,6 +104,24 @@ test("cleanup: children that nobody has written down are looked up after five mi
   await worker.coordinator.stop();
 });
 
+test("cleanup: a finished lease of whose children one is not known yet stays, so that this one misses nothing at LATEST", async () => {
+  const world = new StreamWorld(new StreamModel(1), { position: "LATEST" });
+  const [low, high] = world.stream.split("0");
+  await world.streamRows("0", { ...END, childShardIds: [low] }); // a listing showed no more, and no answer named them
+  await world.streamRows(low, BEGUN);
+  const worker = await world.started("w");
+  world.failure = new ConnectorError("not now", { code: "AWS_UNAVAILABLE", retryable: true });
+  await world.clock.advance(20 * MINUTE);
+  world.failure = undefined;
+  await world.clock.advance(3 * MINUTE);
+  assert.deepEqual(await leaseKeys(world), ["0", low, high]);
+  assert.equal((await world.store.get(high))!.checkpoint.sequenceNumber, "TRIM_HORIZON");
+  await world.held(worker, high).checkpoint(BEGUN.checkpoint);
+  await world.clock.advance(MINUTE + 1_000);
+  assert.deepEqual(await leaseKeys(world), [low, high]);
+  await worker.coordinator.stop();
+});
+
 test("cleanup: garbage goes after half an hour, after what descends from it has leases", async () => {
   const world = new StreamWorld(family(), { position: "LATEST" });
   world.stream.forget(world.stream.now); // only 2, 3 and 4 are listed

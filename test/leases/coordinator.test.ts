@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { sentinel } from "../../src/core/position.ts";
+import { FULL_HASH_RANGE } from "../../src/core/shard.ts";
 import type { LeaseThrottle } from "../../src/leases/retry.ts";
 import { settle } from "../fakes.ts";
 import { denied, throttled, unavailable } from "./faulty-store.ts";
@@ -413,12 +414,7 @@ test("coordinator: a finished lease is deleted five minutes after SHARD_END, onc
   await world.rows("p");
   const worker = await world.started("w");
   const [parent] = worker.acquired;
-  const children = ["c1", "c2"].map((shardId) => ({
-    shardId,
-    parentShardIds: ["p"],
-    startingHashKey: "0",
-    endingHashKey: "1",
-  }));
+  const children = ["c1", "c2"].map((shardId) => ({ shardId, parentShardIds: ["p"], ...FULL_HASH_RANGE }));
   assert.equal(await worker.coordinator.createChildLeases(children), "created");
   assert.equal(await parent!.checkpoint(END, { childShardIds: ["c1", "c2"] }), "stored");
   await world.clock.advance(100);
