@@ -33,6 +33,9 @@ export interface FanOutOptions extends ReadingOptions {
 const RESUBSCRIBE_MS = 5_000;
 /** Who finds a shard held so often in a row is not merely late. */
 const QUIET_IN_USE = 2;
+/** A lease that changes hands cuts off one subscription; so many of one shard in a row are a fight. */
+const EVICTIONS_OF_A_FIGHT = 5;
+const SAY_FIGHT_AGAIN_MS = 600_000;
 const LONG_LIFE_MS = 60_000;
 const QUIET_BREAKS = 2;
 
@@ -40,6 +43,18 @@ const QUIET_BREAKS = 2;
 export function createFanOutSource(options: FanOutOptions): RecordSource {
   const outage = new OutageLog(options.clock, options.log);
   const closed = new AbortController();
+  let saidAt = -Infinity;
+  const sayFight = (shardId: string): void => {
+    const { clock, log, consumer, streamName } = options;
+    if (clock.monotonic() - saidAt < SAY_FIGHT_AGAIN_MS) return;
+    saidAt = clock.monotonic();
+    log.warn(
+      `subscriptions to stream "${streamName}" are cut off again and again: somebody else reads it as the same ` +
+        `consumer ${consumer.arn}, by another lease table. Give each application a consumer of its own ` +
+        "(kinesis.consumerName)",
+      { shardId },
+    );
+  };
   return {
     open: (shard) => {
       const signal = AbortSignal.any([shard.signal, closed.signal]);
@@ -48,6 +63,7 @@ export function createFanOutSource(options: FanOutOptions): RecordSource {
         { ...shard, signal },
         outage,
         () => options.consumer.check(closed.signal),
+        sayFight,
       );
     },
     close: () => {
@@ -73,6 +89,9 @@ class FanOutReader implements ShardReader {
   #continuation: string | undefined;
   /** In a row, back to 0 after an event. */
   #inUse = 0;
+  /** Subscriptions in a row that stood, and were cut off by another one. */
+  #evictions = 0;
+  readonly #sayFight: (shardId: string) => void;
   /** Connections in a row that broke soon. */
   #breaks = 0;
 
@@ -81,8 +100,10 @@ class FanOutReader implements ShardReader {
     shard: ReadShardOptions,
     outage: OutageLog,
     checkConsumer: () => Promise<void>,
+    sayFight: (shardId: string) => void,
   ) {
     this.#options = options;
+    this.#sayFight = sayFight;
     this.#shard = shard;
     this.#recovery = new Recovery(options, shard, {
       hasReceived: () => this.#goOnAfter !== undefined,
@@ -122,6 +143,7 @@ class FanOutReader implements ShardReader {
     if (this.#subscription === undefined) return undefined; // the lease is lost
     const granted = await this.#subscription.next(admit);
     if (granted === undefined) {
+      this.#evictions = 0;
       this.#disconnect();
       if (!this.#heard && !this.#shard.signal.aborted) {
         throw endedAtOnce(this.#options.streamName, this.#shard.shardId);
@@ -237,9 +259,10 @@ class FanOutReader implements ShardReader {
     const { clock, log } = this.#options;
     const { shardId } = this.#shard;
     const error = toConnectorError(thrown);
-    const broke = this.#heard && error.code === "AWS_UNAVAILABLE";
-    this.#heard = false;
     const isInUse = isException(error, "ResourceInUseException");
+    const broke = this.#heard && error.code === "AWS_UNAVAILABLE";
+    if (broke && isInUse && ++this.#evictions >= EVICTIONS_OF_A_FIGHT) this.#sayFight(shardId);
+    this.#heard = false;
     if (isInUse && ++this.#inUse <= QUIET_IN_USE) {
       const delayMs = backoffDelay(this.#inUseBackoff, this.#inUse, clock.random());
       log.debug(`${error.message}; trying again`, { shardId, delayMs });

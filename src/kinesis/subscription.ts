@@ -3,6 +3,7 @@
 // given out whole and unharmed or not at all; a stream that says nothing for too long is cut.
 
 import { Buffer } from "node:buffer";
+import { sdkErrorShape } from "../core/aws-failure.ts";
 import type { Clock } from "../core/clock.ts";
 import type { EventStream } from "./client.ts";
 import { PageDecoder, type ShardEvent } from "./decode.ts";
@@ -118,8 +119,9 @@ export class Subscription {
     this.#frame = OTHER;
     this.#grant?.release();
     this.#grant = undefined;
-    // With the error, so that nothing else is asked over a dead connection.
-    this.#stream.body.destroy(failure?.error instanceof Error ? failure.error : undefined);
+    // With the error, so that nothing else is asked over a dead connection; an exception came over a good one.
+    const broke = failure?.error instanceof Error && sdkErrorShape(failure.error).$fault === undefined;
+    this.#stream.body.destroy(broke ? failure.error as Error : undefined);
     const waiter = this.#waiter;
     this.#waiter = undefined;
     if (failure === undefined) waiter?.resolve(undefined);

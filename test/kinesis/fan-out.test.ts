@@ -309,6 +309,22 @@ test("fan-out reader: who finds by the clock that the lease is lost subscribes n
   assert.equal(clock.sleeping, 0);
 });
 
+test("fan-out reader: who is cut off by the same consumer again and again says so, once for a while", async () => {
+  const { api, clock, source, log } = scriptedFanOut();
+  const run = new ReaderRun(source.open(shardFrom(START)));
+  for (let number = 1; number <= 12; number++) {
+    await clock.advance(12_000);
+    assert.equal(log.messages("warn").length, number > 5 ? 1 : 0, `${number}`);
+    api.stream.event([number]).exception("ResourceInUseException");
+  }
+  await clock.advance(0);
+  assert.match(
+    log.messages("warn").join(),
+    /somebody else reads it as the same consumer arn:me.*kinesis.consumerName/,
+  );
+  assert.equal(run.received.length, 12);
+});
+
 test("fan-out reader: an abort while an event waits for its grant, or is half read, gives the grant back", async () => {
   for (const half of [false, true]) {
     const { api, clock, source } = scriptedFanOut();
