@@ -13,6 +13,7 @@ import { type Handler, isHttp2, type Response, serve } from "./exchange.ts";
 
 /** Idle connections stay open as long as AWS's: node's five seconds surprise clients that poll slowly. */
 const KEEP_ALIVE_MS = 65_000;
+const HTTP2_SESSION_MB = 1_000;
 const PREFACE = "PRI";
 
 /** A certificate and its key, PEM. */
@@ -50,7 +51,11 @@ export async function listen(handle: Handler, options: ListenOptions): Promise<L
   };
   const http1 = createHttp1((request, response) => serve(handle, request, response, cut));
   http1.keepAliveTimeout = KEEP_ALIVE_MS;
-  const http2 = createHttp2((request, response) => serve(handle, request, response, cut));
+  // With Node's 10 MB, subscriptions that nobody reads would make it refuse their neighbours (ENHANCE_YOUR_CALM).
+  const http2 = createHttp2(
+    { maxSessionMemory: HTTP2_SESSION_MB },
+    (request, response) => serve(handle, request, response, cut),
+  );
   const sessions = new Set<ServerHttp2Session>();
   let accepted: Socket;
   http2.on("session", (session) => {
