@@ -190,10 +190,16 @@ async function main(): Promise<number> {
   const size: Size = { short, rounds: (few, many) => given ?? (short ? few : many) };
   const asked = BOTH.filter((name) => args.includes(`--${name}`));
   const wanted = args.filter((arg) => !arg.startsWith("--"));
-  const unknown = wanted.filter((name) => !(name in PROOFS));
-  if (unknown.length > 0) {
-    say(`no proof is called ${unknown.join(", ")}; there are ${Object.keys(PROOFS).join(", ")}`);
-    return 2;
+  const unknown = args.filter((arg) =>
+    !(arg in PROOFS || /^--(short|node|deno|rounds=[1-9][0-9]*)$/.test(arg))
+  );
+  if (unknown.length > 0) { // a word that nobody knows must not start hours of proofs
+    say(
+      `npm run proof [-- [--short] [--rounds=N] [--node | --deno] [name …]]\nnames: ${
+        Object.keys(PROOFS).join(" ")
+      }`,
+    );
+    return unknown[0] === "--help" ? 0 : 2;
   }
   const results: Result[] = [];
   for (const name of wanted.length > 0 ? wanted : Object.keys(PROOFS)) {
