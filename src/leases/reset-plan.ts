@@ -4,7 +4,7 @@
 
 import { type Checkpoint, comparePositions } from "../core/position.ts";
 import type { Shard } from "../core/shard.ts";
-import { ownerOf, type StreamIdentity } from "./lease.ts";
+import { childrenByParent, ownerOf, type StreamIdentity } from "./lease.ts";
 import type { Lease, LeaseChange } from "./store.ts";
 
 /** Where a shard of the position begins. */
@@ -101,12 +101,21 @@ export function isWritten(row: Lease | undefined, write: ResetWrite): boolean {
     (wanted === undefined || comparePositions(row.checkpoint, wanted) === 0);
 }
 
-/** Shards with a lease that descend from this one: what is read of it again, they have gone on from already. */
-export function leasedChildren(shardId: string, leases: readonly Lease[]): string[] {
-  const row = leases.find((lease) => lease.leaseKey === shardId);
-  const leased = new Set(leases.map((lease) => lease.leaseKey));
-  const naming = leases.filter((lease) => lease.parentShardIds.includes(shardId)).map(({ leaseKey }) =>
-    leaseKey
-  );
-  return [...new Set([...naming, ...(row?.childShardIds ?? []).filter((id) => leased.has(id))])].sort();
+/**
+ * Shards with a lease that descend from this one, through whichever: what is read of it again, they have gone on from
+ * already, and between them and it everything would be read again, too.
+ */
+export function leasedDescendants(
+  shardId: string,
+  leases: readonly Lease[],
+  shards: readonly Pick<Shard, "shardId" | "parentShardIds">[],
+): string[] {
+  const rows = new Map(leases.map((lease) => [lease.leaseKey, lease]));
+  const listed = shards.map((shard) => ({ leaseKey: shard.shardId, parentShardIds: shard.parentShardIds }));
+  const children = childrenByParent([...leases, ...listed]);
+  const reached = new Set([shardId]);
+  for (const id of reached) { // grows while it is walked
+    for (const child of [...children.get(id) ?? [], ...rows.get(id)?.childShardIds ?? []]) reached.add(child);
+  }
+  return [...reached].filter((id) => id !== shardId && rows.has(id)).sort();
 }

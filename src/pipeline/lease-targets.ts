@@ -7,7 +7,7 @@ import type { Shard } from "../core/shard.ts";
 import type { StreamIdentity } from "../leases/lease.ts";
 import { inGenerations } from "../leases/lineage.ts";
 import {
-  leasedChildren,
+  leasedDescendants,
   planReset,
   type ResetPlan,
   type ResetTarget,
@@ -27,6 +27,7 @@ export type ResetPosition =
 
 const PARALLEL_CALLS = 20;
 const MANY_SHARDS = 100;
+const MOST_NAMED = 5;
 
 /** Kinesis takes no time in the future, and one before the oldest record means the oldest record. */
 export function settlePosition(position: ResetPosition, now: number, retentionHours: number): ResetPosition {
@@ -63,7 +64,7 @@ export async function planAll(
   return planReset(waves, leases, stream);
 }
 
-/** @throws ConnectorError CONFIG_INVALID for a shard that is none, or whose children go on already; those of the calls */
+/** @throws ConnectorError CONFIG_INVALID for a shard that is none, or what descends from which is read already; those of the calls */
 export async function planOne(
   parts: LeaseParts,
   position: ResetPosition,
@@ -74,11 +75,12 @@ export async function planOne(
   const shards = await withPatience(() => parts.stream.listShards(undefined, parts.signal), parts);
   const shard = shards.find((one) => one.shardId === shardId);
   if (shard === undefined) throw noSuchShard(shardId, `stream "${parts.streamName}" has no such shard`);
-  const children = leasedChildren(shardId, leases);
-  if (children.length > 0) {
+  const later = leasedDescendants(shardId, leases, shards);
+  if (later.length > 0) {
+    const more = later.length > MOST_NAMED ? `, and ${later.length - MOST_NAMED} more` : "";
     throw new ConnectorError(
-      `shard ${shardId} cannot be reset alone: what came after it is read already from its children ` +
-        `${children.join(", ")}, and would be out of order. Reset all shards`,
+      `shard ${shardId} cannot be reset alone: what came after it is read already from what descends from it ` +
+        `(${later.slice(0, MOST_NAMED).join(", ")}${more}), and would be out of order. Reset all shards`,
       { code: "CONFIG_INVALID", where: { shardId } },
     );
   }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { justBefore, sentinel } from "../../src/core/position.ts";
 import { FULL_HASH_RANGE, type Shard } from "../../src/core/shard.ts";
-import { isWritten, leasedChildren, planReset, type ResetTarget } from "../../src/leases/reset-plan.ts";
+import { isWritten, leasedDescendants, planReset, type ResetTarget } from "../../src/leases/reset-plan.ts";
 import { newRow, STREAM } from "./stores.ts";
 
 const shard = (shardId: string, parentShardIds: string[] = []): Shard => ({
@@ -76,13 +76,17 @@ test("reset plan: an own write whose answer was lost is told from somebody else'
   assert.equal(isWritten({ ...ours, checkpoint: before.checkpoint }, write), false);
 });
 
-test("reset plan: children with a lease are those that name the shard, and those that it names", () => {
+test("reset plan: what descends from a shard and has a lease is found through rows and shards", () => {
   const rows = [
     newRow("a", { childShardIds: ["c", "gone"] }),
     newRow("b", { parentShardIds: ["a"] }),
     newRow("c"),
     newRow("d", { parentShardIds: ["b"] }),
   ];
-  assert.deepEqual(leasedChildren("a", rows), ["b", "c"]);
-  assert.deepEqual(leasedChildren("gone", rows), []);
+  assert.deepEqual(leasedDescendants("a", rows, []), ["b", "c", "d"]);
+  assert.deepEqual(leasedDescendants("gone", rows, []), []);
+  // The rows of a and its children are deleted; the stream still lists them.
+  const shards = [["x", []], ["y", ["x"]], ["b", ["y"]]] as const;
+  const listed = shards.map(([shardId, parentShardIds]) => ({ shardId, parentShardIds }));
+  assert.deepEqual(leasedDescendants("x", rows, listed), ["b", "d"]);
 });
