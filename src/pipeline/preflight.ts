@@ -114,14 +114,28 @@ export interface EnsureLeasesOptions extends StartScope {
 /**
  * Writes leases for shards that have none: all of an empty table; otherwise what is missing by the rules by which a
  * running connector's auditor completes it, but at once.
- * @throws ConnectorError LEASE_TABLE_FOREIGN, and AWS_UNAVAILABLE when the shards do not cover all keys
+ * @throws ConnectorError LEASE_TABLE_FOREIGN, and AWS_UNAVAILABLE when the shards do not cover all keys, or for a minute
+ * are those of a stream in the middle of a reshard
  */
 export async function ensureLeases(options: EnsureLeasesOptions): Promise<void> {
-  const { kinesis, leases, tableName, coordinator, signal } = options;
+  const { kinesis, leases, tableName, coordinator, signal, clock, log } = options;
   const list = () => withPatience((inTime) => kinesis.listShards(undefined, inTime), options);
-  const shards = leases.length === 0 ? [] : await list();
-  checkCheckpoints(leases, shards, tableName);
-  await coordinator.completeLeases(leases, shards, signal);
+  const deadline = clock.monotonic() + START_PATIENCE_MS;
+  for (;;) {
+    const shards = leases.length === 0 ? [] : await list();
+    checkCheckpoints(leases, shards, tableName);
+    try {
+      await coordinator.completeLeases(leases, shards, signal);
+      return;
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const error = toConnectorError(thrown);
+      if (!error.retryable || clock.monotonic() >= deadline) throw error;
+      log.warn(`${error.message}; listing the shards again`, { code: error.code });
+    }
+    await clock.sleep(LISTING_PAUSE_MS, signal);
+    signal.throwIfAborted();
+  }
 }
 
 /** What {@link listCompletely} needs. */

@@ -5,9 +5,11 @@ import { whileThrottled } from "../../src/kinesis/throttle.ts";
 import { MemoryLeaseStore } from "../../src/leases/memory.ts";
 import { openLeaseTable } from "../../src/leases/preflight.ts";
 import { patientTable } from "../../src/pipeline/patient-store.ts";
-import { withPatience } from "../../src/pipeline/preflight.ts";
+import { ensureLeases, withPatience } from "../../src/pipeline/preflight.ts";
 import { FakeClock, RecordingLogger } from "../fakes.ts";
 import { FaultyStore, throttled } from "../leases/faulty-store.ts";
+import { StreamModel } from "../leases/stream-model.ts";
+import { StreamWorld } from "../leases/stream-world.ts";
 import { STREAM } from "../leases/stores.ts";
 
 function scope() {
@@ -87,4 +89,42 @@ test("start: a call that is still waiting when the minute is over is told by wha
   const started = assert.rejects(withPatience(call, parts), /after 60 s and 2 tries: the consumer is still/);
   await parts.clock.advance(60_000);
   await started;
+});
+
+test("start: in the middle of a reshard the shards are listed again, for a minute", async () => {
+  for (const contradictMs of [5_000, Infinity]) {
+    const world = new StreamWorld(new StreamModel(1));
+    await world.streamRows("0");
+    const [low] = world.stream.split("0");
+    const whole = world.stream.listed();
+    // Eventually consistent: the children are listed, and their parent as open still.
+    const listed = () =>
+      world.clock.monotonic() >= contradictMs
+        ? whole
+        : whole.map((shard) => shard.shardId === "0" ? { ...shard, endingSequenceNumber: undefined } : shard);
+    const shards = {
+      position: "TRIM_HORIZON" as const,
+      list: () => Promise.resolve(listed()),
+      listInitial: () => Promise.resolve(listed()),
+    };
+    const { coordinator } = world.worker("w", { shards });
+    const { leases } = await world.store.scan();
+    const log = new RecordingLogger();
+    const started = ensureLeases({
+      clock: world.clock,
+      log,
+      signal: new AbortController().signal,
+      kinesis: { listShards: () => Promise.resolve(listed()) },
+      leases,
+      tableName: "t",
+      coordinator,
+    });
+    const ended = contradictMs === Infinity
+      ? assert.rejects(started, (error: ConnectorError) => error.message.includes(`shard ${low} is listed`))
+      : started;
+    await world.clock.advance(62_000);
+    await ended;
+    assert.match(log.messages("warn").join(), /in the middle of a reshard.*listing the shards again/);
+    assert.equal(world.clock.sleeping, 0);
+  }
 });
