@@ -15,6 +15,7 @@ import type { GetRecordsPage } from "./decode.ts";
 import { type KinesisRequest, toConnectorError } from "./errors.ts";
 import type { EventStreamOutput, FastOutput } from "./fast-protocol.ts";
 import { ServiceClock } from "./service-clock.ts";
+import { SharedCall } from "./shared-call.ts";
 import type { StartPosition } from "./source.ts";
 
 /** Where an iterator begins: a start, or after the last received record. */
@@ -144,6 +145,7 @@ class SdkKinesisApi implements FanOutApi {
   readonly #client: KinesisClient;
   readonly #subscriber: KinesisClient;
   readonly #serviceClock: ServiceClock;
+  readonly #summary = new SharedCall(() => this.#describeStreamSummary());
   readonly #stream: { readonly StreamName: string } | { readonly StreamARN: string };
   /** GetRecords needs no stream but for another account's. */
   readonly #arn: { readonly StreamARN?: string };
@@ -221,11 +223,14 @@ class SdkKinesisApi implements FanOutApi {
     }
   }
 
-  async describeStreamSummary(signal: AbortSignal): Promise<StreamSummary> {
+  describeStreamSummary(signal: AbortSignal): Promise<StreamSummary> {
+    return this.#summary.ask(signal);
+  }
+
+  async #describeStreamSummary(): Promise<StreamSummary> {
     try {
       const { StreamDescriptionSummary: summary } = await this.#client.send(
         new this.#sdk.DescribeStreamSummaryCommand(this.#stream),
-        { abortSignal: signal },
       );
       return {
         streamName: required(summary?.StreamName, "StreamName"),
