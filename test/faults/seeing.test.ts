@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { assertNoSecret, fastClock, faultWorld, type Run, soon, until } from "./kit.ts";
 
 async function page(run: Run, path: string): Promise<{ readonly status: number; readonly body: string }> {
@@ -109,6 +110,18 @@ test("seeing: a read that hangs for ever is found, and the shard goes on in a ne
     run.log.messages("warn").join("\n"),
     /its reader is opened anew, after the last record that it gave/,
   );
+  await run.stop();
+});
+
+test("seeing: a subscription without records is no stall, however short kinesis.stallTimeoutMs", async (t) => {
+  const world = await faultWorld(t, { heartbeatMs: 500 }); // five seconds by the connector's clock
+  const changes = { http, useEnhancedFanOut: true, kinesis: { stallTimeoutMs: 1000 } };
+  const run = world.run(changes, { clock: fastClock(10) });
+  world.put(1);
+  await world.arrived(1);
+  await delay(1000);
+  assert.equal(await metric(run, `reader_restarts_total{stream="${world.streamName}"}`), 0);
+  assert.equal(world.kinesis.requests.filter(({ operation }) => operation === "SubscribeToShard").length, 1);
   await run.stop();
 });
 
