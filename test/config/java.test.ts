@@ -97,7 +97,7 @@ test("config java: every property has the Java connector's default", () => {
   assert.deepEqual(config.awsCredentials, { type: "default" });
 });
 
-test("config java: numbers and booleans may be strings, and properties a comma list", () => {
+test("config java: numbers and booleans may be strings, and properties a comma list (KCL scenario 24)", () => {
   const config = parse({
     ...small,
     checkpointInterval: "200",

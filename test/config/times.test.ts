@@ -5,7 +5,7 @@ import { load, parse, problems, small } from "./kit.ts";
 
 const AT = Date.UTC(2019, 2, 5, 19, 28, 58);
 
-test("config time: ISO-8601 with and without zone, dates, epoch milliseconds, RFC-1123", () => {
+test("config time: ISO-8601 with and without zone, dates, epoch milliseconds, RFC-1123 (KCL scenario 24)", () => {
   const forms: [unknown, number][] = [
     ["2019-03-05T19:28:58.000Z", AT],
     ["2019-03-05T19:28:58Z", AT],
@@ -68,7 +68,7 @@ test("config time: TOML's own dates count as UTC where they have no zone", async
   await assert.rejects(load(t, "c.toml", toml("19:28:58")), /startAtTime = .*: must be a time/);
 });
 
-test("config time: AT_TIMESTAMP without a time is refused in the Java connector's words", () => {
+test("config time: AT_TIMESTAMP without a time is refused in the Java connector's words (KCL scenario 24)", () => {
   const [line, ...others] = problems({ ...small, initialPositionInStream: "AT_TIMESTAMP" });
   assert.match(line!, /When initialPositionInStream is AT_TIMESTAMP, startAtTime must be specified$/);
   assert.deepEqual(others, []);

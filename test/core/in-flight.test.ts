@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { InFlight } from "../../src/core/in-flight.ts";
 
-test("in-flight: the finished position never passes an unfinished record", () => {
+test("in-flight: the finished position never passes an unfinished record (KCL scenario 22)", () => {
   const inFlight = new InFlight(() => {});
   for (let i = 0; i < 4; i++) inFlight.add(String(100 + i), 0, 10, 1);
   assert.equal(inFlight.finished, undefined);

@@ -108,7 +108,7 @@ for (const how of TRANSPORTS) {
     assert.deepEqual(log.messages("warn"), []);
   });
 
-  test(`fan-out over ${how}: no fault of the way loses, repeats or reorders a record`, async (t) => {
+  test(`fan-out over ${how}: no fault of the way loses, repeats or reorders a record (KCL scenario 25)`, async (t) => {
     const { kinesis, streamName, shardIds, ...server } = await start(t, how, {
       maxEventBytes: 60,
       heartbeatMs: 30,

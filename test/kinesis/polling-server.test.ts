@@ -128,7 +128,7 @@ test("polling: a checkpoint of another shard or stream is a foreign checkpoint",
   }
 });
 
-test("polling: no fault of the way loses, repeats or reorders a record", async (t) => {
+test("polling: no fault of the way loses, repeats or reorders a record (KCL scenario 25)", async (t) => {
   const { kinesis, streamName, shardIds } = await startKinesisStream(t);
   kinesis.putRecords(streamName, texts(200));
   const faults = [

@@ -140,7 +140,7 @@ test("lease decisions: a row is available only after its owner was silent for th
 });
 
 for (const position of ["LATEST", "TRIM_HORIZON", "AT_TIMESTAMP"] as const) {
-  test(`lease decisions: an empty table gets a row per listed shard at ${position}, in order of their starts`, () => {
+  test(`lease decisions: an empty table gets a row per listed shard at ${position}, in order of their starts (KCL scenario 11)`, () => {
     const shards = [
       shard("shardId-3", "30", { parentShardIds: ["shardId-1"], startingHashKey: "8" }),
       shard("shardId-2", "30", { parentShardIds: ["shardId-1"], endingHashKey: "7" }),

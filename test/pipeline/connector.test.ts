@@ -49,7 +49,7 @@ test("G2 order: records of a shard are handed on in shard order, whatever their 
   assert.deepEqual(sink.texts, ["record 10", "record 11", "record 12"]);
 });
 
-test("G2 order: a child shard starts after its parents are finished, and not before their last acknowledgement", async (t) => {
+test("G2 order: a child shard starts after its parents are finished, and not before their last acknowledgement (KCL scenario 22)", async (t) => {
   const { clock, source, sink, row } = await running(t);
   source.give("shard-0", page([record(10)], { shardEnd: { childShards: [child("shard-1", ["shard-0"])] } }));
   source.give("shard-1", page([record(20)]));
