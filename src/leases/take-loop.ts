@@ -11,6 +11,7 @@ import { Bell } from "./bell.ts";
 import { leasesToGiveAway } from "./give-away.ts";
 import { ownerOf, type StreamIdentity } from "./lease.ts";
 import { type Observations, observe } from "./observation.ts";
+import { OutageWatch } from "./outage.ts";
 import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
 import { forEachBounded, PARALLEL_CALLS, type Retry } from "./retry.ts";
 import type { Lease, LeaseScan, LeaseStore } from "./store.ts";
@@ -49,6 +50,7 @@ export class TakeLoop {
   readonly #options: TakeLoopOptions;
   readonly #bell: Bell;
   readonly #rhythm: SharingRhythm;
+  readonly #outage = new OutageWatch();
   #rows: ReadonlyMap<string, Lease> = new Map();
   #observations: Observations;
   #foreignItems = 0;
@@ -106,7 +108,7 @@ export class TakeLoop {
     if (scan === undefined) return { delayMs: 0, scanMs: 0 };
     const now = clock.monotonic();
     const scanMs = now - askedAt;
-    this.#look(scan, now);
+    this.#look(scan, now, askedAt - startedAt);
 
     const view: TableView = {
       leases: scan.leases,
@@ -141,12 +143,19 @@ export class TakeLoop {
   }
 
   /** Takes in what a scan shows. */
-  #look(scan: LeaseScan, now: number): void {
+  #look(scan: LeaseScan, now: number, outageMs: number): void {
     const { stream, store, times, onScan } = this.#options;
     checkStream(scan.leases, stream, store.tableName);
     this.#mentionForeignItems(scan.foreignItems);
     const { observations, renewed } = observe(this.#observations, scan.leases, now);
-    this.#observations = observations;
+    this.#observations = this.#outage.excuse({
+      ...this.#options,
+      ...times,
+      ...scan,
+      observations,
+      now,
+      outageMs,
+    });
     this.#rows = new Map(scan.leases.map((row) => [row.leaseKey, row]));
     checkJavaFailoverTime(renewed, times.failoverTimeMs, store.tableName);
     onScan(this.#rows);
