@@ -55,10 +55,14 @@ export class StreamModel {
   /** Those that were open at a time (or at the oldest that is kept). */
   openAt(time: number): Shard[] {
     const at = Math.max(time, this.#horizon);
-    return this.listed().filter((shard) => {
-      const { createdAt, closedAt } = this.#shards.get(shard.shardId)!;
-      return createdAt <= at && (closedAt === undefined || closedAt > at);
-    });
+    return this.listed().filter(({ shardId }) =>
+      this.shard(shardId).createdAt <= at && !this.isClosedAt(shardId, time)
+    );
+  }
+
+  /** Whether a shard was closed at a time, or at the oldest that is kept: then it holds nothing since. */
+  isClosedAt(id: string, time: number): boolean {
+    return (this.shard(id).closedAt ?? Infinity) <= Math.max(time, this.#horizon);
   }
 
   /** All, also forgotten ones. */
