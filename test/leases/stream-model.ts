@@ -62,7 +62,8 @@ export class StreamModel {
 
   /** Whether a shard was closed at a time, or at the oldest that is kept: then it holds nothing since. */
   isClosedAt(id: string, time: number): boolean {
-    return (this.shard(id).closedAt ?? Infinity) <= Math.max(time, this.#horizon);
+    const { closedAt } = this.shard(id);
+    return closedAt !== undefined && closedAt <= Math.max(time, this.#horizon);
   }
 
   /** All, also forgotten ones. */
