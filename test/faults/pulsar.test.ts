@@ -292,7 +292,11 @@ test("faults pulsar: a message larger than the broker takes stops it with both s
 test("faults pulsar: more busy topics than pulsar.maxProducers stop it and name the one too many", async (t) => {
   const world = await faultWorld(t);
   let count = 0;
-  const run = world.run({ checkpointInterval: 60_000, shutdownTimeoutMs: 500, pulsar: { maxProducers: 3 } }, {
+  const run = world.run({
+    checkpointInterval: 60_000,
+    shutdownTimeoutMs: 500,
+    pulsar: { maxProducers: 3 },
+  }, {
     hooks: { onRecord: (record) => ({ ...record.message, topic: `many-${count++}` }) },
     clock: fastClock(60),
   });

@@ -132,7 +132,7 @@ export const CONSUMER_CHECKS: readonly Check[] = [
       const { consumerArn: ConsumerARN } = await consumed(kit);
       await kit.client.send(new DeregisterStreamConsumerCommand({ ConsumerARN }));
       const described = () => refusal(kit.client.send(new DescribeStreamConsumerCommand({ ConsumerARN })));
-      for (let i = 0; i < 500 && await described() === "accepted"; i++) await delay(20);
+      for (let i = 0; i < 600 && await described() === "accepted"; i++) await delay(50);
       return {
         described: await described(),
         subscribed: await refusal(
