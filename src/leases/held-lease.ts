@@ -93,7 +93,7 @@ export class HeldLease {
   #unansweredSince: number | undefined;
   /** Why it is not alive any more. */
   #end: "lost" | "releasing" | "released" | undefined;
-  #connectLatestOnce: boolean;
+  readonly #connectLatestOnce: boolean;
   /** Its row names us as `checkpointOwner`. */
   #isHandedOver = false;
   #queue: Promise<unknown> = Promise.resolve();
@@ -127,7 +127,9 @@ export class HeldLease {
    * Otherwise a row at LATEST goes on AT_TIMESTAMP of `lease.startedAt` (design §6).
    */
   get connectLatestOnce(): boolean {
-    return this.#connectLatestOnce && isAtLatest(this.#lease);
+    // Another worker may read a parent by now, however fresh the read that found none: what arrives since that worker
+    // connected is promised. So a shard with parents goes on from `startedAt`, which is before that.
+    return this.#connectLatestOnce && isAtLatest(this.#lease) && this.#lease.parentShardIds.length === 0;
   }
 
   /** When it stops being alive unless renewed, monotonic milliseconds. */
@@ -250,11 +252,6 @@ export class HeldLease {
     // A scan may be older than our last write, and our unanswered writes count up too.
     if (row.leaseCounter <= this.#lease.leaseCounter || this.#isOurs(row)) return;
     this.#lose({ reason: "taken", owner: ownerOf(row) });
-  }
-
-  /** The shard had to wait for its parents, so a LATEST start would skip what arrived meanwhile. */
-  hasWaited(): void {
-    this.#connectLatestOnce = false;
   }
 
   /**

@@ -71,7 +71,6 @@ export class ParentWatch {
       const { version } = bell;
       if (unfinishedParents(held.lease, row).length === 0) {
         const parents = await read(held.lease.parentShardIds, stop);
-        if (parents.size > 0) held.hasWaited();
         if (unfinishedParents(held.lease, (id) => parents.get(id)).length === 0) {
           return mayBegin();
         }
