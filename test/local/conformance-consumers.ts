@@ -23,9 +23,17 @@ async function consumed(kit: Kit, shards = 1) {
   return { name, streamArn, consumerArn: await registered(kit, streamArn, "reader") };
 }
 
+/** kinesis-local mixes up consumers of one name that several streams get at the same time. */
+function consumerName(streamArn: string, name: string): string {
+  return `${name}-${streamArn.split("/").at(-1)}`;
+}
+
 async function registered(kit: Kit, streamArn: string, name: string): Promise<string> {
   const answer = await kit.client.send(
-    new RegisterStreamConsumerCommand({ StreamARN: streamArn, ConsumerName: name }),
+    new RegisterStreamConsumerCommand({
+      StreamARN: streamArn,
+      ConsumerName: consumerName(streamArn, name),
+    }),
   );
   const ConsumerARN = answer.Consumer!.ConsumerARN!;
   for (let i = 0; i < 200; i++) {
@@ -108,18 +116,15 @@ export const CONSUMER_CHECKS: readonly Check[] = [
     },
     async see(kit) {
       const { name, streamArn, consumerArn } = await consumed(kit);
-      const twice = await refusal(
-        kit.client.send(new RegisterStreamConsumerCommand({ StreamARN: streamArn, ConsumerName: "reader" })),
-      );
+      const reader = { StreamARN: streamArn, ConsumerName: consumerName(streamArn, "reader") };
+      const twice = await refusal(kit.client.send(new RegisterStreamConsumerCommand(reader)));
       await registered(kit, streamArn, "other");
-      const { ConsumerDescription } = await kit.client.send(
-        new DescribeStreamConsumerCommand({ StreamARN: streamArn, ConsumerName: "reader" }),
-      );
+      const { ConsumerDescription } = await kit.client.send(new DescribeStreamConsumerCommand(reader));
       const { Consumers } = await kit.client.send(new ListStreamConsumersCommand({ StreamARN: streamArn }));
       return {
-        arn: consumerArn.replace(streamArn, "STREAM").replace(/\d+$/, "SECONDS"),
+        arn: consumerArn.replace(streamArn, "STREAM").replace(`-${name}`, "").replace(/\d+$/, "SECONDS"),
         byName: ConsumerDescription!.ConsumerARN === consumerArn,
-        listed: Consumers!.map((consumer) => consumer.ConsumerName).sort(),
+        listed: Consumers!.map((consumer) => consumer.ConsumerName!.replace(`-${name}`, "")).sort(),
         count: (await kit.summary(name)).ConsumerCount,
         twice,
       };
