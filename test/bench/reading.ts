@@ -160,6 +160,7 @@ async function measure(name: string, read: Reader, url: string, limit: number): 
 }
 
 const recordBytes = Number(process.argv[2] ?? 1024);
+if (!(recordBytes > 0)) throw new Error("npm run bench:reading [-- bytes of a record]");
 const server = await startKinesisProcess({
   streamName: STREAM,
   shards: SHARDS,
