@@ -132,7 +132,8 @@ export class TakeLoop {
     if (chosen === 0) this.#giveAway(view, now);
     const durationMs = clock.monotonic() - startedAt;
     const success = retryMs === undefined;
-    this.#options.telemetry?.report(takeReport({ view, chosen, taken, durationMs, success }));
+    const total = scan.leases.length;
+    this.#options.telemetry?.report(takeReport({ total, balance, chosen, taken, durationMs, success }));
     const delayMs = retryMs ??
       nextScanDelay(
         { ...view, held, leaving: leaving(), now: clock.monotonic() },

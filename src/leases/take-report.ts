@@ -1,14 +1,15 @@
 // What one round of taking looks like in the KCL's metrics (kcl-compat §7, operation TakeLeases). Pure.
 
 import type { OperationReport } from "../core/telemetry.ts";
-import type { TableView } from "./balance.ts";
-import { isFinished, ownerOf } from "./lease.ts";
-import { isAvailable } from "./observation.ts";
+import type { Balance } from "./balance.ts";
+import { isFinished } from "./lease.ts";
 
 /** What came of a round. */
 export interface TakeRound {
-  /** What it saw and decided by. */
-  readonly view: TableView;
+  /** How many leases the table has. */
+  readonly total: number;
+  /** What it decided by. */
+  readonly balance: Balance;
   /** How many leases it was to take. */
   readonly chosen: number;
   readonly taken: number;
@@ -17,27 +18,18 @@ export interface TakeRound {
 }
 
 /** The round as a report. `ExpiredLeases` counts, as the KCL does, rows without an owner too. */
-export function takeReport({ view, chosen, taken, durationMs, success }: TakeRound): OperationReport {
-  const workers = new Set([view.workerId]);
-  let expired = 0;
-  for (const lease of view.leases) {
-    const observation = view.observations.get(lease.leaseKey);
-    const owner = ownerOf(lease);
-    if (observation === undefined || isAvailable(observation, view.now, view.failoverTimeMs)) {
-      if (!isFinished(lease)) expired++;
-    } else if (owner !== undefined) workers.add(owner);
-  }
-  const total = view.leases.length;
-  const fairShare = Math.ceil(total / workers.size);
+export function takeReport(
+  { total, balance: { counts, free, mine, target }, chosen, taken, durationMs, success }: TakeRound,
+): OperationReport {
   return {
     operation: "TakeLeases",
     durationMs,
     success,
     data: {
       TotalLeases: total,
-      NumWorkers: workers.size,
-      ExpiredLeases: expired,
-      NeededLeases: Math.max(fairShare - view.held.size, 0),
+      NumWorkers: counts.size,
+      ExpiredLeases: free.filter((lease) => !isFinished(lease)).length,
+      NeededLeases: Math.max(target - mine, 0),
       LeasesToTake: chosen,
       TakenLeases: taken,
       UntakenLeases: chosen - taken,

@@ -4,7 +4,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import process from "node:process";
-import protobuf from "protobufjs";
+import { Oracle } from "../core/aggregate-oracle.ts";
 import { deaggregate } from "../../src/core/deaggregate.ts";
 import type { RawRecord } from "../../src/core/record.ts";
 import { FULL_HASH_RANGE, type HashKeyRange } from "../../src/core/shard.ts";
@@ -46,21 +46,6 @@ function aggregates(bytes: number): RawRecord[] {
 const plain = (complete: boolean): RawRecord[] =>
   Array.from({ length: PAGE }, () => raw(new Uint8Array(1024).fill(0x7b), complete));
 
-const Oracle = protobuf.parse(`
-  syntax = "proto2";
-  message AggregatedRecord {
-    repeated string partition_key_table = 1;
-    repeated string explicit_hash_key_table = 2;
-    repeated Record records = 3;
-  }
-  message Tag { required string key = 1; optional string value = 2; }
-  message Record {
-    required uint64 partition_key_index = 1;
-    optional uint64 explicit_hash_key_index = 2;
-    required bytes data = 3;
-    repeated Tag tags = 4;
-  }`).root.lookupType("AggregatedRecord");
-
 /** What a reader on protobufjs has to do for the same result. */
 function byProtobufjs(page: readonly RawRecord[]): number {
   const records: unknown[] = [];
@@ -69,12 +54,12 @@ function byProtobufjs(page: readonly RawRecord[]): number {
     const digest = createHash("md5").update(body).digest();
     if (!digest.equals(Buffer.from(container.data.subarray(-16)))) throw new Error("damaged");
     const message = Oracle.decode(body) as unknown as {
-      partitionKeyTable: string[];
-      records: { partitionKeyIndex: { toNumber(): number } | number; data: Uint8Array }[];
+      partition_key_table: string[];
+      records: { partition_key_index: { toNumber(): number } | number; data: Uint8Array }[];
     };
     const { sequenceNumber, approximateArrivalTimestamp, encryptionType } = container;
-    message.records.forEach(({ partitionKeyIndex: index, data }, subSequenceNumber) => {
-      const partitionKey = message.partitionKeyTable[typeof index === "number" ? index : index.toNumber()];
+    message.records.forEach(({ partition_key_index: index, data }, subSequenceNumber) => {
+      const partitionKey = message.partition_key_table[typeof index === "number" ? index : index.toNumber()];
       records.push({
         data,
         partitionKey,

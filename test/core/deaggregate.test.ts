@@ -3,32 +3,13 @@ import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import fc from "fast-check";
-import protobuf from "protobufjs";
 import { looksAggregated, readAggregate } from "../../src/core/aggregate.ts";
 import { deaggregate } from "../../src/core/deaggregate.ts";
 import { md5Words } from "../../src/core/md5.ts";
 import type { RawRecord } from "../../src/core/record.ts";
 import { FULL_HASH_RANGE, type HashKeyRange } from "../../src/core/shard.ts";
+import { Oracle } from "./aggregate-oracle.ts";
 import { type AggregateInput, bytesField, encodeAggregate, sealAggregate, varintField } from "./aggregate.ts";
-
-// The format as the KPL's documentation gives it, read by an independent codec.
-const Oracle = protobuf.parse(
-  `
-  syntax = "proto2";
-  message AggregatedRecord {
-    repeated string partition_key_table = 1;
-    repeated string explicit_hash_key_table = 2;
-    repeated Record records = 3;
-  }
-  message Tag { required string key = 1; optional string value = 2; }
-  message Record {
-    required uint64 partition_key_index = 1;
-    optional uint64 explicit_hash_key_index = 2;
-    required bytes data = 3;
-    repeated Tag tags = 4;
-  }`,
-  { keepCase: true },
-).root.lookupType("AggregatedRecord");
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (data: Uint8Array): string => new TextDecoder().decode(data);

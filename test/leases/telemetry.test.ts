@@ -5,6 +5,7 @@ import { test } from "node:test";
 import type { OperationReport } from "../../src/core/telemetry.ts";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
+import { balanceOf } from "../../src/leases/balance.ts";
 import { MeasuredLeaseStore } from "../../src/leases/measured-store.ts";
 import { MemoryLeaseStore } from "../../src/leases/memory.ts";
 import type { Lease } from "../../src/leases/store.ts";
@@ -92,7 +93,15 @@ test("lease telemetry: a round of taking counts live workers, free rows and what
     workerId: "me",
     held: new Set(["mine"]),
   };
-  const { data } = takeReport({ view, chosen: 3, taken: 2, durationMs: 5, success: true });
+  const balance = balanceOf(view);
+  const { data } = takeReport({
+    total: view.leases.length,
+    balance,
+    chosen: 3,
+    taken: 2,
+    durationMs: 5,
+    success: true,
+  });
   assert.deepEqual(data, {
     TotalLeases: 5,
     NumWorkers: 2,
