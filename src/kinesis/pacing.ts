@@ -36,6 +36,12 @@ const IDLE_READ_MS = 1000;
 const IDLE_SHARE = 10;
 /** All idle shards of a process together are read so often at most: a fifth of a core. */
 const IDLE_READS_PER_SECOND = 200;
+/**
+ * After an idle shard's read comes a pause of so many times what it took: where this process, the network or the service
+ * is overloaded, reads that bring nothing do not keep the leases from being renewed.
+ */
+const SLOW_READ_FACTOR = 2;
+const LONGEST_SLOW_PAUSE_MS = 10_000;
 /** Decoding so much costs as much as the call that brought it: a shard that gives it is not idle. */
 const BUSY_PAGE_BYTES = 256 * 1024;
 
@@ -64,7 +70,10 @@ export class ShardPace {
   pageRead({ startedAt, endedAt, records, bytes, more }: ReadResult): void {
     if (records > 0) this.#lastRecordsAt = startedAt;
     this.#lastRecordsAt ??= startedAt;
-    this.#notBefore = more ? endedAt : startedAt + this.#idlePause(startedAt - this.#lastRecordsAt, bytes);
+    this.#notBefore = more ? endedAt : Math.max(
+      startedAt + this.#idlePause(startedAt - this.#lastRecordsAt, bytes),
+      endedAt + Math.min(LONGEST_SLOW_PAUSE_MS, SLOW_READ_FACTOR * (endedAt - startedAt)),
+    );
     const { maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
     this.#withinLimitsAt = Math.max(
       // From the end, so that no latency brings two reads closer together at the service.

@@ -12,6 +12,7 @@ import { Auditor } from "./audit.ts";
 import { ChildLeases } from "./child-leases.ts";
 import { type HeldLease, type HeldLeaseEvents, type LeaseLoss, takeLease } from "./held-lease.ts";
 import { Cleanup } from "./cleanup.ts";
+import { createRows } from "./create-rows.ts";
 import type { StreamIdentity } from "./lease.ts";
 import { LeavingLeases } from "./leaving.ts";
 import type { Observations } from "./observation.ts";
@@ -209,12 +210,8 @@ export class LeaseCoordinator {
    * Rejects with a ConnectorError that is not retryable, or with the signal's reason.
    */
   async createLeases(leases: readonly Lease[], signal: AbortSignal = this.#stop.signal): Promise<number> {
-    let created = 0;
-    await forEachBounded(leases, PARALLEL_CALLS, async (lease) => {
-      if (await this.#retry.run(() => this.#options.store.create(lease), signal)) created++;
-      signal.throwIfAborted();
-    });
-    this.#takes.wakeForNewRows();
+    const created = await createRows(leases, { ...this.#options, retry: this.#retry }, signal);
+    this.#takes.wakeForChangedRows();
     return created;
   }
 

@@ -20,6 +20,12 @@ import { takeReport } from "./take-report.ts";
 import { decideTakes } from "./take.ts";
 import type { LeaseTimes } from "./times.ts";
 
+/**
+ * When others were faster so often, the rest of a round's rows is most likely theirs too: the table is looked at again.
+ * Workers that start together on a large table see nobody at first, and would each try for all of it.
+ */
+const OFTEN_BEATEN = PARALLEL_CALLS;
+
 /** Options of {@link TakeLoop}. */
 export interface TakeLoopOptions {
   readonly workerId: string;
@@ -75,8 +81,8 @@ export class TakeLoop {
     this.#bell.ring();
   }
 
-  /** Rows were just created: an eventually consistent scan could miss them. */
-  wakeForNewRows(): void {
+  /** Rows were just written: an eventually consistent scan could miss it. */
+  wakeForChangedRows(): void {
     this.#scanConsistently = true;
     this.wake();
   }
@@ -165,19 +171,23 @@ export class TakeLoop {
   async #takeAll(rows: readonly Lease[], signal: AbortSignal): Promise<{ taken: number; retryMs?: number }> {
     const { retry, held, take } = this.#options;
     let taken = 0;
+    let beaten = 0;
     let retryMs: number | undefined;
     const attempt = this.#failedRounds + 1;
     await forEachBounded(rows, PARALLEL_CALLS, async (row) => {
-      if (retryMs !== undefined || signal.aborted) return;
+      if (retryMs !== undefined || beaten >= OFTEN_BEATEN || signal.aborted) return;
       try {
         await take(row);
         if (held.has(row.leaseKey)) taken++;
+        else beaten++;
       } catch (error) {
         retryMs = await retry.delayAfter(toConnectorError(error), attempt, retryMs !== undefined);
       }
     });
     this.#failedRounds = retryMs === undefined ? 0 : attempt;
-    return retryMs === undefined ? { taken } : { taken, retryMs };
+    if (retryMs !== undefined) return { taken, retryMs };
+    if (beaten >= OFTEN_BEATEN) this.wakeForChangedRows();
+    return { taken };
   }
 
   /**

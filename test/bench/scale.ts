@@ -75,6 +75,7 @@ async function measure(shards: number, workers: number, servers: Servers): Promi
     pulsar: { serviceUrl: servers.broker.serviceUrl, topic: "scale" },
   };
   const startedAt = performance.now();
+  const callsAtStart = await servers.calls();
   const seconds = () => (performance.now() - startedAt) / 1000;
   const fleet = Array.from({ length: workers }, () => new Worker(config));
   await Promise.all(fleet.map((worker) => worker.line()));
@@ -100,20 +101,25 @@ async function measure(shards: number, workers: number, servers: Servers): Promi
     "shared evenly",
     (now) => total(now, "held") === shards && now.every(({ held }) => held <= fair),
   );
+  const callsBy = (
+    now: Record<string, number>,
+    then: Record<string, number>,
+    inSeconds = 1,
+    digits = 0,
+  ): string =>
+    Object.keys(now).filter((name) => now[name] !== then[name])
+      .map((name) => `${name} ${((now[name]! - (then[name] ?? 0)) / inSeconds).toFixed(digits)}`).join(", ");
+  say(`DynamoDB calls until then: ${callsBy(await servers.calls(), callsAtStart)}`);
   await delay(20_000); // what the start left behind is collected
   const before = await reports();
   const callsBefore = await servers.calls();
   await delay(SECONDS * 1000);
   const after = await reports();
   const callsAfter = await servers.calls();
-  const perSecond = (operation: string): string =>
-    (((callsAfter[operation] ?? 0) - (callsBefore[operation] ?? 0)) / SECONDS).toFixed(2);
   const cpu = (total(after, "cpuSeconds") - total(before, "cpuSeconds")) / SECONDS;
   say(
     `leases per worker ${after.map(({ held }) => held).sort((a, b) => a - b).join(" ")}; ` +
-      `DynamoDB calls per second: ${
-        Object.keys(callsAfter).map((name) => `${name} ${perSecond(name)}`).join(", ")
-      }`,
+      `DynamoDB calls per second: ${callsBy(callsAfter, callsBefore, SECONDS, 2)}`,
   );
   say(
     `CPU ${(cpu * 100).toFixed(1)} % of a core in all, ${

@@ -53,6 +53,18 @@ test("kinesis pacing: a process with a thousand shards reads idle ones every fiv
   assert.equal(pace.delay(5100), 1000);
 });
 
+test("kinesis pacing: where a read took long, an idle shard waits longer; a busy one does not", () => {
+  const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1 });
+  pace.pageRead({ startedAt: 0, endedAt: 300, ...empty });
+  assert.equal(pace.delay(300), 700, "a far region's latency changes nothing");
+  pace.pageRead({ startedAt: 1000, endedAt: 3000, ...empty });
+  assert.equal(pace.delay(3000), 4000);
+  pace.pageRead({ startedAt: 10_000, endedAt: 35_000, ...empty });
+  assert.equal(pace.delay(35_000), 10_000, "not for ever");
+  pace.pageRead({ startedAt: 45_000, endedAt: 47_000, records: 9, bytes: 900, more: true });
+  assert.equal(pace.delay(47_000), 0);
+});
+
 test("kinesis pacing: limits hold only after the stream's first throttle, then for each of its shards", () => {
   const stream = { throttled: false, readers: 1 };
   const one = new ShardPace(DEFAULTS, stream);

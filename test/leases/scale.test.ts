@@ -1,8 +1,10 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { sentinel } from "../../src/core/position.ts";
+import { Chance } from "../chance.ts";
 import { manyLeases, STEPS } from "./many.ts";
-import { World } from "./world.ts";
+import { newRow } from "./stores.ts";
+import { alive, World } from "./world.ts";
 
 /** How often rows and shards are looked at by a step, whatever the machine does at the same time. */
 function reads(count: number, step: (many: ReturnType<typeof manyLeases>) => unknown): number {
@@ -60,4 +62,47 @@ test("scale: a thousand shards that end together cost ten scans a second, not a 
   assert.equal(worker.acquired.length, 2000, "all children are taken");
   assert.deepEqual(worker.faults, []);
   await worker.coordinator.stop();
+});
+
+test("scale: ten workers that start together on an empty table share the writing and the taking", async () => {
+  const chance = new Chance(7);
+  const world = new World({ random: () => chance.fraction() });
+  const ids = Array.from(
+    { length: 10 },
+    (_, n) => `h:${n}:00000000-0000-4000-8000-${String(n).padStart(12, "0")}`,
+  );
+  const workers = ids.map((id) => {
+    const worker = world.worker(id);
+    worker.store.plan = () => ({ requestDelayMs: 5, responseDelayMs: 5 });
+    return worker;
+  });
+  const calls = (operation: string) =>
+    workers.flatMap(({ store }) => store.calls).filter((call) => call.operation === operation).length;
+  const rows = Array.from({ length: 1000 }, (_, i) => newRow(`s${i}`));
+  const created = Promise.all(workers.map(({ coordinator }) => coordinator.createLeases(rows)));
+  await world.clock.advance(10_000);
+  assert.equal((await created).reduce((sum, count) => sum + count), 1000, "each row was made once");
+  // Alone one would write 1 000; each of ten finds out about the others after its first hundred.
+  assert.ok(calls("PutItem") <= 3000, `${calls("PutItem")} rows were written`);
+
+  for (const { coordinator } of workers) coordinator.start();
+  await world.clock.advance(3000);
+  // Renewals included; each would try for all thousand otherwise.
+  assert.ok(calls("UpdateItem") <= 3000, `${calls("UpdateItem")} takes were tried`);
+  await world.clock.advance(17_000);
+  assert.deepEqual(workers.map((worker) => alive(worker).length), ids.map(() => 100), "evenly shared");
+  assert.deepEqual(workers.flatMap(({ faults }) => faults), []);
+  for (const { coordinator } of workers) await coordinator.stop();
+});
+
+test("scale: what is written together is written where others are faster, and where they write only half of it", async () => {
+  const chance = new Chance(3);
+  const world = new World({ random: () => chance.fraction() });
+  await world.rows(...Array.from({ length: 500 }, (_, i) => `s${2 * i}`));
+  const worker = world.worker("w");
+  const rows = Array.from({ length: 1000 }, (_, i) => newRow(`s${i}`));
+  assert.equal(await worker.coordinator.createLeases(rows), 500);
+  assert.equal(worker.store.calls.filter(({ operation }) => operation === "Scan").length, 1);
+  assert.equal(worker.store.calls.filter(({ operation }) => operation === "PutItem").length <= 600, true);
+  assert.equal((await world.store.scan()).leases.length, 1000);
 });
