@@ -56,7 +56,7 @@ export class Http2Handler {
       leasing.then((late) => late.release(), () => {}); // whoever waited for it is gone
       throw aborted();
     }
-    return await this.#request(connection!, request, signal);
+    return await this.#answer(connection!, open(connection!, request), signal);
   }
 
   destroy(): void {
@@ -95,22 +95,10 @@ export class Http2Handler {
     }
   }
 
-  #request(
-    connection: SharedConnection,
-    request: Request,
-    signal: AbortSignal,
-  ): ReturnType<Handle> {
+  /** Knows nothing of the request: what its listeners know is kept in memory for as long as the stream lasts. */
+  #answer(connection: SharedConnection, stream: ClientHttp2Stream, signal: AbortSignal): ReturnType<Handle> {
     const { responseTimeoutMs } = this.#options;
-    const { path, method, headers, body } = request;
     return new Promise((resolve, reject) => {
-      let stream: ClientHttp2Stream;
-      try {
-        stream = connection.session.request({ ...headers, ":path": path, ":method": method });
-      } catch (error) { // it went away a moment ago
-        connection.retire();
-        connection.release();
-        return reject(error);
-      }
       const abort = () => stream.destroy(aborted());
       const timer = setTimeout(
         () => stream.destroy(timeout("no answer", responseTimeoutMs)),
@@ -135,8 +123,20 @@ export class Http2Handler {
           Object.assign(new Error("the connection was closed without an answer"), { code: "ECONNRESET" }),
         );
       });
-      stream.end(bytesOf(body as string | Uint8Array));
     });
+  }
+}
+
+/** Sends a request. */
+function open(connection: SharedConnection, { path, method, headers, body }: Request): ClientHttp2Stream {
+  try {
+    const stream = connection.session.request({ ...headers, ":path": path, ":method": method });
+    stream.end(bytesOf(body as string | Uint8Array));
+    return stream;
+  } catch (error) { // the connection went away a moment ago
+    connection.retire();
+    connection.release();
+    throw error;
   }
 }
 

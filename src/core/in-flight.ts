@@ -3,7 +3,8 @@
 
 import type { Position } from "./position.ts";
 
-const FIRST_CAPACITY = 256;
+// Most shards of a wide stream are idle: a ring begins small, and doubles.
+const FIRST_CAPACITY = 16;
 
 /** The records of one shard between the checkpointable position and the last one read. */
 export class InFlight {

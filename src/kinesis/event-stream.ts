@@ -63,6 +63,12 @@ export class FrameDecoder {
    * @throws SyntaxError for a frame whose checksum does not fit, or that is none
    */
   step(): FrameStep {
+    const step = this.#step();
+    if (step === undefined) this.#chunk = NOTHING, this.#at = 0; // thousands of streams wait: none keeps what was read
+    return step;
+  }
+
+  #step(): FrameStep {
     for (;;) {
       switch (this.#part) {
         case "prelude": {

@@ -26,7 +26,7 @@ const LARGEST_PIECE = 32 * 1024;
 
 /** A place in a JSON text. The methods throw INCOMPLETE, and SyntaxError for what is no JSON. */
 export class JsonBytes {
-  #bytes: Buffer = kept.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES);
+  #bytes: Buffer = NOTHING;
   #at = 0;
   #end = 0;
   #mark = 0;
@@ -37,6 +37,7 @@ export class JsonBytes {
 
   /** Adds bytes (a copy). False = too few to be worth a try. */
   push(chunk: Uint8Array): boolean {
+    if (this.#bytes === NOTHING) this.#bytes = kept.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES);
     const left = this.#end - this.#mark;
     const needed = left + chunk.length;
     if (needed > this.#bytes.length - this.#mark) {

@@ -1,6 +1,6 @@
 // `npm run bench:scale`: a stream of many idle shards read by one worker and by ten, on our Kinesis server, dynalite
 // and a broker that discards, each in a process of its own. Prints what an idle shard costs: CPU, memory, calls.
-//   npm run bench:scale -- [--shards=1000] [--workers=1,10] [--seconds=60] [--deno] [--fan-out] [--idle-poll=MS]
+//   npm run bench:scale -- [--shards=1000] [--workers=1,10] [--seconds=60] [--deno] [--fan-out [--http1]] [--idle-poll=MS]
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -71,7 +71,7 @@ async function measure(shards: number, workers: number, servers: Servers): Promi
     applicationName: `scale-${shards}-${workers}`,
     initialPositionInStream: "TRIM_HORIZON",
     useEnhancedFanOut: process.argv.includes("--fan-out"),
-    kinesis: { idlePollMs: Number(option("idle-poll", "1000")) },
+    kinesis: { idlePollMs: Number(option("idle-poll", "1000")), http2: !process.argv.includes("--http1") },
     pulsar: { serviceUrl: servers.broker.serviceUrl, topic: "scale" },
   };
   const startedAt = performance.now();
