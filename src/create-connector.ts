@@ -82,18 +82,11 @@ function connectorOptions(config: Config, { until }: CreateConnectorOptions): Co
     receiveQueueSize: config.receiveQueueSize,
     maxBufferedBytes: config.kinesis.maxBufferedBytes,
     shutdownTimeoutMs: config.shutdownTimeoutMs,
-    // An idle shard is silent for as long as its polls are apart; a subscription for five seconds, and after 30 its reader
-    // itself makes another.
-    stallTimeoutMs: Math.max(
-      config.kinesis.stallTimeoutMs,
-      config.useEnhancedFanOut ? LONGEST_SILENCE_MS : 2 * config.kinesis.idlePollMs,
-    ),
+    // An idle shard is silent for as long as its polls are apart.
+    stallTimeoutMs: Math.max(config.kinesis.stallTimeoutMs, 2 * config.kinesis.idlePollMs),
     until,
   };
 }
-
-/** Of a subscription that is well, with time to make the next one. */
-const LONGEST_SILENCE_MS = 45_000;
 
 function initialPosition(config: Config): InitialPosition {
   const type = config.initialPositionInStream;

@@ -130,8 +130,9 @@ export class Http2Handler {
 /** Sends a request. */
 function open(connection: SharedConnection, { path, method, headers, body }: Request): ClientHttp2Stream {
   try {
+    const bytes = bytesOf(body as string | Uint8Array);
     const stream = connection.session.request({ ...headers, ":path": path, ":method": method });
-    stream.end(bytesOf(body as string | Uint8Array));
+    stream.end(bytes);
     return stream;
   } catch (error) { // the connection went away a moment ago
     connection.retire();

@@ -37,9 +37,10 @@ const IDLE_SHARE = 10;
 /** All idle shards of a process together are read so often at most: a fifth of a core. */
 const IDLE_READS_PER_SECOND = 200;
 /**
- * After an idle shard's read comes a pause of so many times what it took: where this process, the network or the service
- * is overloaded, reads that bring nothing do not keep the leases from being renewed.
+ * A read that takes so long and brings nothing tells of a machine, a network or a service that is overloaded, not of a
+ * far one: a pause of twice its time follows, so that such reads do not keep the leases from being renewed.
  */
+const SLOW_READ_MS = 500;
 const SLOW_READ_FACTOR = 2;
 const LONGEST_SLOW_PAUSE_MS = 10_000;
 /** Decoding so much costs as much as the call that brought it: a shard that gives it is not idle. */
@@ -70,10 +71,12 @@ export class ShardPace {
   pageRead({ startedAt, endedAt, records, bytes, more }: ReadResult): void {
     if (records > 0) this.#lastRecordsAt = startedAt;
     this.#lastRecordsAt ??= startedAt;
-    this.#notBefore = more ? endedAt : Math.max(
-      startedAt + this.#idlePause(startedAt - this.#lastRecordsAt, bytes),
-      endedAt + Math.min(LONGEST_SLOW_PAUSE_MS, SLOW_READ_FACTOR * (endedAt - startedAt)),
-    );
+    const tookMs = endedAt - startedAt;
+    this.#notBefore = more ? endedAt : startedAt + this.#idlePause(startedAt - this.#lastRecordsAt, bytes);
+    if (records === 0 && !more && tookMs >= SLOW_READ_MS) {
+      const pause = Math.min(LONGEST_SLOW_PAUSE_MS, SLOW_READ_FACTOR * tookMs);
+      this.#notBefore = Math.max(this.#notBefore, endedAt + pause);
+    }
     const { maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
     this.#withinLimitsAt = Math.max(
       // From the end, so that no latency brings two reads closer together at the service.

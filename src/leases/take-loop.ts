@@ -21,8 +21,8 @@ import { decideTakes } from "./take.ts";
 import type { LeaseTimes } from "./times.ts";
 
 /**
- * When others were faster so often, the rest of a round's rows is most likely theirs too: the table is looked at again.
- * Workers that start together on a large table see nobody at first, and would each try for all of it.
+ * When others were faster so often, and more often than not, the rest of a round's rows is most likely theirs too: the
+ * table is looked at again. Workers that start together on a large table see nobody at first, and would each try for all.
  */
 const OFTEN_BEATEN = PARALLEL_CALLS;
 
@@ -173,9 +173,10 @@ export class TakeLoop {
     let taken = 0;
     let beaten = 0;
     let retryMs: number | undefined;
+    const isBeaten = (): boolean => beaten >= OFTEN_BEATEN && beaten >= taken;
     const attempt = this.#failedRounds + 1;
     await forEachBounded(rows, PARALLEL_CALLS, async (row) => {
-      if (retryMs !== undefined || beaten >= OFTEN_BEATEN || signal.aborted) return;
+      if (retryMs !== undefined || isBeaten() || signal.aborted) return;
       try {
         await take(row);
         if (held.has(row.leaseKey)) taken++;
@@ -186,7 +187,7 @@ export class TakeLoop {
     });
     this.#failedRounds = retryMs === undefined ? 0 : attempt;
     if (retryMs !== undefined) return { taken, retryMs };
-    if (beaten >= OFTEN_BEATEN) this.wakeForChangedRows();
+    if (taken > 0 && isBeaten()) this.wakeForChangedRows();
     return { taken };
   }
 

@@ -97,7 +97,7 @@ test("seeing: a port that is taken prevents the start, as a fault of the configu
 
 test("seeing: a read that hangs for ever is found, and the shard goes on in a new reader, each record once", async (t) => {
   const world = await faultWorld(t);
-  const run = world.run({ http, kinesis: { stallTimeoutMs: 30_000 } }, { clock: fastClock(60) });
+  const run = world.run({ http, kinesis: { stallTimeoutMs: 45_000 } }, { clock: fastClock(60) });
   world.put(2);
   await world.arrived(2);
   const hangs = world.kinesis.inject({ operation: "GetRecords", hang: true });
@@ -113,13 +113,13 @@ test("seeing: a read that hangs for ever is found, and the shard goes on in a ne
   await run.stop();
 });
 
-test("seeing: a subscription without records is no stall, however short kinesis.stallTimeoutMs", async (t) => {
-  const world = await faultWorld(t, { heartbeatMs: 500 }); // five seconds by the connector's clock
-  const changes = { http, useEnhancedFanOut: true, kinesis: { stallTimeoutMs: 1000 } };
-  const run = world.run(changes, { clock: fastClock(10) });
+test("seeing: a subscription without records is no stall, with the shortest kinesis.stallTimeoutMs", async (t) => {
+  const world = await faultWorld(t, { heartbeatMs: 80 }); // five seconds by the connector's clock
+  const changes = { http, useEnhancedFanOut: true, kinesis: { stallTimeoutMs: 45_000 } };
+  const run = world.run(changes, { clock: fastClock(60) });
   world.put(1);
   await world.arrived(1);
-  await delay(1000);
+  await delay(2000);
   assert.equal(await metric(run, `reader_restarts_total{stream="${world.streamName}"}`), 0);
   assert.equal(world.kinesis.requests.filter(({ operation }) => operation === "SubscribeToShard").length, 1);
   await run.stop();

@@ -53,16 +53,23 @@ test("kinesis pacing: a process with a thousand shards reads idle ones every fiv
   assert.equal(pace.delay(5100), 1000);
 });
 
-test("kinesis pacing: where a read took long, an idle shard waits longer; a busy one does not", () => {
+test("kinesis pacing: a read that took long and brought nothing is followed by a longer pause; no other is", () => {
   const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1 });
-  pace.pageRead({ startedAt: 0, endedAt: 300, ...empty });
-  assert.equal(pace.delay(300), 700, "a far region's latency changes nothing");
+  pace.pageRead({ startedAt: 0, endedAt: 450, ...empty });
+  assert.equal(pace.delay(450), 550, "a far region's latency changes nothing");
   pace.pageRead({ startedAt: 1000, endedAt: 3000, ...empty });
   assert.equal(pace.delay(3000), 4000);
   pace.pageRead({ startedAt: 10_000, endedAt: 35_000, ...empty });
   assert.equal(pace.delay(35_000), 10_000, "not for ever");
-  pace.pageRead({ startedAt: 45_000, endedAt: 47_000, records: 9, bytes: 900, more: true });
-  assert.equal(pace.delay(47_000), 0);
+  pace.pageRead({ startedAt: 45_000, endedAt: 47_000, ...empty, more: true });
+  assert.equal(pace.delay(47_000), 0, "it is behind");
+  for (const bytes of [900, 1024 * 1024]) {
+    pace.pageRead({ startedAt: 50_000, endedAt: 52_000, records: 9, bytes, more: false });
+    assert.equal(pace.delay(52_000), 0, `records came: ${bytes} bytes`);
+  }
+  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false, readers: 1 });
+  quick.pageRead({ startedAt: 0, endedAt: 120, ...empty });
+  assert.equal(quick.delay(120), 0, "idlePollMs is kept");
 });
 
 test("kinesis pacing: limits hold only after the stream's first throttle, then for each of its shards", () => {

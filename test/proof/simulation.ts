@@ -13,7 +13,11 @@ export interface SimulationOptions {
   readonly seed?: number | undefined;
 }
 
+/** At a time; each tells one portion, because Node keeps a little of every worker that was killed in it. */
 const PROCESSES = 2;
+const PORTION = 2_500;
+/** How many stories share a seed; see test/sim/main.ts. */
+const LOT = 250;
 /** Deno tells others than Node: a seed is the same story on both. */
 const DENO_SEEDS = 1_000_000;
 
@@ -23,12 +27,20 @@ export async function simulation(
   { stories, seed = 1 }: SimulationOptions,
 ): Promise<Figures> {
   const first = seed + (scope.runtime === "deno" ? DENO_SEEDS : 0);
-  const share = Math.ceil(stories / PROCESSES);
-  const runs = await Promise.all(Array.from({ length: PROCESSES }, (_, index) => {
-    const count = Math.min(share, stories - index * share);
-    return run(scope, [`--stories=${count}`, `--seed=${first + index}`, `--step=${PROCESSES}`]);
-  }));
+  const portion = Math.min(PORTION, Math.ceil(stories / PROCESSES / LOT) * LOT);
+  const portions = Array.from({ length: Math.ceil(stories / portion) }, (_, index) => [
+    `--stories=${Math.min(portion, stories - index * portion)}`,
+    `--seed=${first + index * portion / LOT}`,
+  ]);
+  const runs: Totals[] = [];
   const sum = (name: keyof Totals): number => runs.reduce((total, totals) => total + totals[name], 0);
+  const teller = async (): Promise<void> => {
+    for (let next = portions.shift(); next !== undefined; next = portions.shift()) {
+      runs.push(await run(scope, next));
+      scope.say?.(`${sum("stories")} stories told`);
+    }
+  };
+  await Promise.all(Array.from({ length: PROCESSES }, teller));
   return {
     rounds: sum("stories"),
     valid: sum("stories"),

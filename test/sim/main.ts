@@ -1,6 +1,6 @@
 // The simulation as a program.
-//   main.ts --stories=N [--seed=S] [--step=K] [--plant=NAME]   N stories, in lots of 250 with the seeds S, S + K, S + 2 K …
-//   main.ts --seed=S --path=P [--plant=NAME]                   tells one story that went wrong, event by event
+//   main.ts --stories=N [--seed=S] [--plant=NAME]   N stories, in lots of 250 with the seeds S, S + 1, S + 2 …
+//   main.ts --seed=S --path=P [--plant=NAME]        tells one story that went wrong, event by event
 // The last line of output is JSON: what all stories came to. Exit code 1 when one went wrong.
 
 import process from "node:process";
@@ -39,11 +39,10 @@ async function main(): Promise<number> {
     return 1;
   }
   const wanted = Number(option("stories") ?? LOT);
-  const step = Number(option("step") ?? 1);
   const sums: Totals = { stories: 0, events: 0, stored: 0, duplicates: 0, takes: 0, steals: 0 };
   for (let told = 0; told < wanted; told += LOT) {
     const { totals, failure } = await tell({
-      seed: seed + step * (told / LOT),
+      seed: seed + told / LOT,
       count: Math.min(LOT, wanted - told),
       plant,
     });
