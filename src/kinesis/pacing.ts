@@ -19,6 +19,8 @@ export interface StreamPace {
   throttled: boolean;
   /** Shards that this process reads now. */
   readers: number;
+  /** How late they wake up from their pauses, milliseconds on average: whether this process gets the CPU that it wants. */
+  lateMs: number;
 }
 
 /** A read that gave a page. */
@@ -36,13 +38,11 @@ const IDLE_READ_MS = 1000;
 const IDLE_SHARE = 10;
 /** All idle shards of a process together are read so often at most: a fifth of a core. */
 const IDLE_READS_PER_SECOND = 200;
-/**
- * A read that takes so long and brings nothing tells of a machine, a network or a service that is overloaded, not of a
- * far one: a pause of twice its time follows, so that such reads do not keep the leases from being renewed.
- */
-const SLOW_READ_MS = 500;
-const SLOW_READ_FACTOR = 2;
-const LONGEST_SLOW_PAUSE_MS = 10_000;
+/** They are so many fewer where this process gets no CPU: at this lateness half, at twice of it a third of them. */
+const LATE_MS = 25;
+const LONGEST_LATE_PAUSE_MS = 10_000;
+/** Wake-ups that the lateness is told by. */
+const LATE_WEIGHT = 1 / 20;
 /** Decoding so much costs as much as the call that brought it: a shard that gives it is not idle. */
 const BUSY_PAGE_BYTES = 256 * 1024;
 
@@ -67,16 +67,16 @@ export class ShardPace {
     return Math.max(0, at - now);
   }
 
+  /** A pause has ended so much later than it should have, milliseconds. */
+  woke(lateMs: number): void {
+    this.#stream.lateMs += (lateMs - this.#stream.lateMs) * LATE_WEIGHT;
+  }
+
   /** Takes note of a page. */
   pageRead({ startedAt, endedAt, records, bytes, more }: ReadResult): void {
     if (records > 0) this.#lastRecordsAt = startedAt;
     this.#lastRecordsAt ??= startedAt;
-    const tookMs = endedAt - startedAt;
     this.#notBefore = more ? endedAt : startedAt + this.#idlePause(startedAt - this.#lastRecordsAt, bytes);
-    if (records === 0 && !more && tookMs >= SLOW_READ_MS) {
-      const pause = Math.min(LONGEST_SLOW_PAUSE_MS, SLOW_READ_FACTOR * tookMs);
-      this.#notBefore = Math.max(this.#notBefore, endedAt + pause);
-    }
     const { maxReadsPerSecond, maxReadBytesPerSecond } = this.#options;
     this.#withinLimitsAt = Math.max(
       // From the end, so that no latency brings two reads closer together at the service.
@@ -89,7 +89,8 @@ export class ShardPace {
   #idlePause(idleForMs: number, bytes: number): number {
     const longest = this.#options.idlePollMs;
     const pause = Math.min(longest, Math.max(IDLE_READ_MS, idleForMs / IDLE_SHARE));
-    const shared = this.#stream.readers * 1000 / IDLE_READS_PER_SECOND;
+    const inTurn = this.#stream.readers * 1000 / IDLE_READS_PER_SECOND;
+    const shared = inTurn + Math.min(LONGEST_LATE_PAUSE_MS, inTurn * this.#stream.lateMs / LATE_MS);
     const idleness = Math.max(0, 1 - bytes / BUSY_PAGE_BYTES);
     return pause + Math.max(0, shared - pause) * idleness;
   }

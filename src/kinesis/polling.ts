@@ -24,7 +24,7 @@ const REFUSED_ITERATORS = 3;
 
 /** Reads by polling. `close()` ends all pending reads and leaves the api open. */
 export function createPollingSource(options: PollingOptions): RecordSource {
-  const pace: StreamPace = { throttled: false, readers: 0 };
+  const pace: StreamPace = { throttled: false, readers: 0, lateMs: 0 };
   const outage = new OutageLog(options.clock, options.log);
   const closed = new AbortController();
   return {
@@ -71,7 +71,11 @@ class PollingReader implements ShardReader {
     const { signal } = this.#shard;
     for (let recoveryMs = 0;;) {
       const delayMs = Math.max(recoveryMs, this.#pace.delay(clock.monotonic()));
-      if (delayMs > 0) await clock.sleep(delayMs, signal);
+      if (delayMs > 0) {
+        const due = clock.monotonic() + delayMs;
+        await clock.sleep(delayMs, signal);
+        if (!signal.aborted) this.#pace.woke(clock.monotonic() - due);
+      }
       if (signal.aborted) return this.#recovery.stopped();
       try {
         if (this.#iterator === undefined && !this.#recovery.isExpired) await this.#connect();

@@ -12,7 +12,7 @@ const DEFAULTS: PacingOptions = {
 const empty = { records: 0, bytes: 0, more: false };
 
 test("kinesis pacing: the first read waits for nothing, an idle shard is read once a second", () => {
-  const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1 });
+  const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1, lateMs: 0 });
   assert.equal(pace.delay(5000), 0);
   pace.pageRead({ startedAt: 5000, endedAt: 5100, ...empty });
   assert.equal(pace.delay(5100), 900);
@@ -21,11 +21,15 @@ test("kinesis pacing: the first read waits for nothing, an idle shard is read on
 });
 
 test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses grow with the time without records", () => {
-  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false, readers: 1 });
+  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false, readers: 1, lateMs: 0 });
   quick.pageRead({ startedAt: 0, endedAt: 0, ...empty });
   assert.equal(quick.delay(0), 100);
 
-  const slow = new ShardPace({ ...DEFAULTS, idlePollMs: 10_000 }, { throttled: false, readers: 1 });
+  const slow = new ShardPace({ ...DEFAULTS, idlePollMs: 10_000 }, {
+    throttled: false,
+    readers: 1,
+    lateMs: 0,
+  });
   const pauseAt = (at: number, records = 0) => {
     slow.pageRead({ startedAt: at, endedAt: at, records, bytes: 0, more: false });
     return slow.delay(at);
@@ -38,7 +42,7 @@ test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses g
 });
 
 test("kinesis pacing: a process with a thousand shards reads idle ones every five seconds, busy ones at once", () => {
-  const stream = { throttled: false, readers: 1000 };
+  const stream = { throttled: false, readers: 1000, lateMs: 0 };
   const pace = new ShardPace(DEFAULTS, stream);
   pace.pageRead({ startedAt: 0, endedAt: 100, ...empty });
   assert.equal(pace.delay(0), 5000);
@@ -53,27 +57,25 @@ test("kinesis pacing: a process with a thousand shards reads idle ones every fiv
   assert.equal(pace.delay(5100), 1000);
 });
 
-test("kinesis pacing: a read that took long and brought nothing is followed by a longer pause; no other is", () => {
-  const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1 });
-  pace.pageRead({ startedAt: 0, endedAt: 450, ...empty });
-  assert.equal(pace.delay(450), 550, "a far region's latency changes nothing");
-  pace.pageRead({ startedAt: 1000, endedAt: 3000, ...empty });
-  assert.equal(pace.delay(3000), 4000);
-  pace.pageRead({ startedAt: 10_000, endedAt: 35_000, ...empty });
-  assert.equal(pace.delay(35_000), 10_000, "not for ever");
-  pace.pageRead({ startedAt: 45_000, endedAt: 47_000, ...empty, more: true });
-  assert.equal(pace.delay(47_000), 0, "it is behind");
-  for (const bytes of [900, 1024 * 1024]) {
-    pace.pageRead({ startedAt: 50_000, endedAt: 52_000, records: 9, bytes, more: false });
-    assert.equal(pace.delay(52_000), 0, `records came: ${bytes} bytes`);
-  }
-  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false, readers: 1 });
-  quick.pageRead({ startedAt: 0, endedAt: 120, ...empty });
-  assert.equal(quick.delay(120), 0, "idlePollMs is kept");
+test("kinesis pacing: where a process wakes up late, many idle shards are read less often; few, and busy ones, are not", () => {
+  const pauses = (readers: number, lateMs: number, read = {}) => {
+    const pace = new ShardPace(DEFAULTS, { throttled: false, readers, lateMs: 0 });
+    for (let i = 0; i < 200; i++) pace.woke(lateMs);
+    pace.pageRead({ startedAt: 0, endedAt: 0, ...empty, ...read });
+    return Math.round(pace.delay(0) / 100) * 100;
+  };
+  assert.equal(pauses(100, 2), 1000, "timers are never exact");
+  assert.equal(pauses(100, 50), 1500);
+  assert.equal(pauses(100, 200), 4500);
+  assert.equal(pauses(1000, 5), 6000);
+  assert.equal(pauses(1000, 60_000), 15_000, "not for ever");
+  assert.equal(pauses(2, 1000), 1000, "a few reads burden nobody");
+  assert.equal(pauses(100, 200, { records: 99, bytes: 256 * 1024 }), 1000);
+  assert.equal(pauses(100, 200, { records: 99, more: true }), 0);
 });
 
 test("kinesis pacing: limits hold only after the stream's first throttle, then for each of its shards", () => {
-  const stream = { throttled: false, readers: 1 };
+  const stream = { throttled: false, readers: 1, lateMs: 0 };
   const one = new ShardPace(DEFAULTS, stream);
   const other = new ShardPace(DEFAULTS, stream);
   const full = { records: 10_000, bytes: 10 * 1024 * 1024, more: true };
