@@ -71,8 +71,8 @@ export const kinesisTable = v.pipe(
       }),
       2_097_152,
     ),
-    // A reader that is well may be silent for 40 s: a read takes up to 30, and 10 are the longest pause after it; a
-    // silent subscription is replaced after 30.
+    // A reader that is well may be silent for 40 s: a read takes up to 30, and where CPU lacks a pause of 10 follows, longer
+    // still only with thousands of shards (src/kinesis/pacing.ts); a silent subscription is replaced after 30.
     stallTimeoutMs: v.optional(
       milliseconds(
         "After how long without progress a shard's reader that waits for nothing is opened anew, in milliseconds.",

@@ -64,7 +64,7 @@ export class FrameDecoder {
    */
   step(): FrameStep {
     const step = this.#step();
-    if (step === undefined) this.#chunk = NOTHING, this.#at = 0; // thousands of streams wait: none keeps what was read
+    if (step === undefined) this.push(NOTHING); // thousands of streams wait: none keeps what was read
     return step;
   }
 

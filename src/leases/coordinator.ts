@@ -210,7 +210,8 @@ export class LeaseCoordinator {
    * Rejects with a ConnectorError that is not retryable, or with the signal's reason.
    */
   async createLeases(leases: readonly Lease[], signal: AbortSignal = this.#stop.signal): Promise<number> {
-    const created = await createRows(leases, { ...this.#options, retry: this.#retry }, signal);
+    const scan = (until: AbortSignal) => this.#scan(until);
+    const created = await createRows(leases, { ...this.#options, scan, retry: this.#retry }, signal);
     this.#takes.wakeForChangedRows();
     return created;
   }

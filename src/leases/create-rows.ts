@@ -8,7 +8,9 @@ import type { Lease, LeaseStore } from "./store.ts";
 
 /** What {@link createRows} writes with. */
 export interface RowWriter {
-  readonly store: Pick<LeaseStore, "create" | "scan">;
+  readonly store: Pick<LeaseStore, "create">;
+  /** All rows by a consistent scan. */
+  readonly scan: (signal: AbortSignal) => Promise<readonly Lease[]>;
   readonly retry: Retry;
   readonly clock: { random(): number };
 }
@@ -22,7 +24,7 @@ const BATCH = 5 * PARALLEL_CALLS;
  */
 export async function createRows(
   leases: readonly Lease[],
-  { store, retry, clock }: RowWriter,
+  { store, scan, retry, clock }: RowWriter,
   signal: AbortSignal,
 ): Promise<number> {
   let created = 0;
@@ -36,9 +38,7 @@ export async function createRows(
     });
     rest = rest.slice(BATCH);
     if (rest.length === 0 || existed < PARALLEL_CALLS) continue;
-    const scan = await retry.run(() => store.scan({ signal, consistent: true }), signal);
-    signal.throwIfAborted();
-    const there = new Set(scan!.leases.map(({ leaseKey }) => leaseKey));
+    const there = new Set((await scan(signal)).map(({ leaseKey }) => leaseKey));
     rest = rest.filter(({ leaseKey }) => !there.has(leaseKey));
   }
   return created;

@@ -2,17 +2,18 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type PacingOptions, ShardPace } from "../../src/kinesis/pacing.ts";
+import { type PacingOptions, ShardPace, type StreamPace } from "../../src/kinesis/pacing.ts";
 
 const DEFAULTS: PacingOptions = {
   idlePollMs: 1000,
   maxReadsPerSecond: 5,
   maxReadBytesPerSecond: 2 * 1024 * 1024,
 };
+const streamOf = (readers: number): StreamPace => ({ throttled: false, readers, lateMs: 0 });
 const empty = { records: 0, bytes: 0, more: false };
 
 test("kinesis pacing: the first read waits for nothing, an idle shard is read once a second", () => {
-  const pace = new ShardPace(DEFAULTS, { throttled: false, readers: 1, lateMs: 0 });
+  const pace = new ShardPace(DEFAULTS, streamOf(1));
   assert.equal(pace.delay(5000), 0);
   pace.pageRead({ startedAt: 5000, endedAt: 5100, ...empty });
   assert.equal(pace.delay(5100), 900);
@@ -21,7 +22,7 @@ test("kinesis pacing: the first read waits for nothing, an idle shard is read on
 });
 
 test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses grow with the time without records", () => {
-  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, { throttled: false, readers: 1, lateMs: 0 });
+  const quick = new ShardPace({ ...DEFAULTS, idlePollMs: 100 }, streamOf(1));
   quick.pageRead({ startedAt: 0, endedAt: 0, ...empty });
   assert.equal(quick.delay(0), 100);
 
@@ -42,7 +43,7 @@ test("kinesis pacing: idlePollMs below a second is the pause; above it, pauses g
 });
 
 test("kinesis pacing: a process with a thousand shards reads idle ones every five seconds, busy ones at once", () => {
-  const stream = { throttled: false, readers: 1000, lateMs: 0 };
+  const stream = streamOf(1000);
   const pace = new ShardPace(DEFAULTS, stream);
   pace.pageRead({ startedAt: 0, endedAt: 100, ...empty });
   assert.equal(pace.delay(0), 5000);
@@ -59,7 +60,7 @@ test("kinesis pacing: a process with a thousand shards reads idle ones every fiv
 
 test("kinesis pacing: where a process wakes up late, many idle shards are read less often; few, and busy ones, are not", () => {
   const pauses = (readers: number, lateMs: number, read = {}) => {
-    const pace = new ShardPace(DEFAULTS, { throttled: false, readers, lateMs: 0 });
+    const pace = new ShardPace(DEFAULTS, streamOf(readers));
     for (let i = 0; i < 200; i++) pace.woke(lateMs);
     pace.pageRead({ startedAt: 0, endedAt: 0, ...empty, ...read });
     return Math.round(pace.delay(0) / 100) * 100;
@@ -75,7 +76,7 @@ test("kinesis pacing: where a process wakes up late, many idle shards are read l
 });
 
 test("kinesis pacing: limits hold only after the stream's first throttle, then for each of its shards", () => {
-  const stream = { throttled: false, readers: 1, lateMs: 0 };
+  const stream = streamOf(1);
   const one = new ShardPace(DEFAULTS, stream);
   const other = new ShardPace(DEFAULTS, stream);
   const full = { records: 10_000, bytes: 10 * 1024 * 1024, more: true };

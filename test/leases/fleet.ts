@@ -9,7 +9,7 @@ import type { Lease } from "../../src/leases/store.ts";
 import { decideTakes } from "../../src/leases/take.ts";
 import { leaseTimes } from "../../src/leases/times.ts";
 import { KclTaker } from "./kcl-taker.ts";
-import { newRow } from "./stores.ts";
+import { newRow, ourId } from "./stores.ts";
 
 export const F = 10_000;
 const TIMES = leaseTimes(F);
@@ -82,10 +82,9 @@ export class Fleet {
 
   join(kind: Kind): Member {
     const n = this.#ids++;
-    const uuid = `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
     const member: Member = {
       kind,
-      id: kind === "java" ? String(n) : `host:${n}:${uuid}`,
+      id: kind === "java" ? String(n) : ourId(n),
       held: new Map(),
       isRunning: true,
     };

@@ -15,13 +15,12 @@ import { nextScanDelay } from "../../src/leases/rhythm.ts";
 import type { Lease } from "../../src/leases/store.ts";
 import { decideTakes } from "../../src/leases/take.ts";
 import { leaseTimes } from "../../src/leases/times.ts";
-import { newRow, STREAM } from "./stores.ts";
+import { newRow, ourId, STREAM } from "./stores.ts";
 
 const F = 10_000;
 const WORKERS = 50;
 const MAX = (1n << 128n) - 1n;
 const id = (n: number) => `shardId-${String(n).padStart(12, "0")}`;
-const worker = (n: number) => `host:${n}:00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 
 /** A table, the stream that it belongs to, and what one of its workers knows. */
 export interface Many {
@@ -49,7 +48,7 @@ export function manyLeases(count: number, seen: <T extends object>(value: T) => 
     hashes: ReturnType<typeof range>,
     more: Partial<Lease>,
   ) => {
-    const owner = worker(n % 3 === 0 ? 0 : n % WORKERS); // the first one has far too many
+    const owner = ourId(n % 3 === 0 ? 0 : n % WORKERS); // the first one has far too many
     const isFinished = more.checkpoint !== undefined;
     shards.push(seen({
       shardId: id(n),
@@ -61,7 +60,7 @@ export function manyLeases(count: number, seen: <T extends object>(value: T) => 
     leases.push(
       seen(newRow(id(n), { leaseOwner: owner, leaseCounter: 5, parentShardIds, ...hashes, ...more })),
     );
-    if (owner === worker(0)) held.add(id(n));
+    if (owner === ourId(0)) held.add(id(n));
   };
   for (let i = 0; i < parents; i++) {
     const childShardIds = [id(parents + 2 * i), id(parents + 2 * i + 1)];
@@ -69,7 +68,7 @@ export function manyLeases(count: number, seen: <T extends object>(value: T) => 
   }
   for (let i = 0; i < 2 * parents; i++) add(parents + i, [id(i >> 1)], range(i, 2 * parents), {});
   const { observations } = observe(new Map(), leases, 0);
-  const view = { leases, observations, now: 1000, failoverTimeMs: F, workerId: worker(0), held };
+  const view = { leases, observations, now: 1000, failoverTimeMs: F, workerId: ourId(0), held };
   return { leases, shards, view };
 }
 

@@ -80,6 +80,11 @@ async function dynaliteTable(t: TestContext): Promise<TestTable> {
   };
 }
 
+/** The id of the n-th worker of this program. */
+export function ourId(n: number): string {
+  return `host:${n}:00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
+}
+
 /** A row as the connector makes it for an open shard at TRIM_HORIZON, changed as told. */
 export function newRow(leaseKey: string, change: Partial<Lease> = {}): Lease {
   return {

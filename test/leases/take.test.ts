@@ -9,12 +9,12 @@ import type { Lease } from "../../src/leases/store.ts";
 import { decideTakes } from "../../src/leases/take.ts";
 import { leaseTimes } from "../../src/leases/times.ts";
 import { isOwnWorkerId, newWorkerId } from "../../src/leases/worker-id.ts";
-import { newRow } from "./stores.ts";
+import { newRow, ourId } from "./stores.ts";
 
 const F = 10_000;
 const TIMES = leaseTimes(F);
-const OURS = "host:1:00000000-0000-4000-8000-000000000001";
-const OURS_TOO = "host:2:00000000-0000-4000-8000-000000000002";
+const OURS = ourId(1);
+const OURS_TOO = ourId(2);
 
 /** A view of a table: `{ me: 2, "0": 3, nobody: 1 }` = how many leases whom. */
 function view(owners: Readonly<Record<string, number>>, change: Partial<TableView> = {}): TableView {

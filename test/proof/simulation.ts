@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { Totals } from "../sim/tell.ts";
+import { LOT, type Totals } from "../sim/tell.ts";
 import type { Figures, ProofScope } from "./proof.ts";
 
 /** Options of {@link simulation}. */
@@ -16,8 +16,6 @@ export interface SimulationOptions {
 /** At a time; each tells one portion, because Node keeps a little of every worker that was killed in it. */
 const PROCESSES = 2;
 const PORTION = 2_500;
-/** How many stories share a seed; see test/sim/main.ts. */
-const LOT = 250;
 /** Deno tells others than Node: a seed is the same story on both. */
 const DENO_SEEDS = 1_000_000;
 

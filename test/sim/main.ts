@@ -7,9 +7,8 @@ import process from "node:process";
 import { runtimeName } from "../../src/runtime.ts";
 import { PLANTS } from "./plants.ts";
 import { play } from "./story.ts";
-import { type Failure, tell, type Totals } from "./tell.ts";
+import { type Failure, LOT, tell, type Totals } from "./tell.ts";
 
-const LOT = 250;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 function option(name: string): string | undefined {

@@ -6,6 +6,9 @@ import { play, type Story } from "./story.ts";
 import { stories } from "./stories.ts";
 import type { Plant, Planted } from "./worker.ts";
 
+/** So many stories share a seed where many are told. */
+export const LOT = 250;
+
 /** Which stories. */
 export interface TellOptions {
   readonly seed: number;
