@@ -61,7 +61,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
 /** Who may use the process: its arguments, streams, signals and environment; others are given what they need. */
 const PROCESS = ["cli/", "runtime.ts", "aws/client-config.ts", "aws/default-chain.ts", "leases/worker-id.ts"];
 
-const NODE_IN_CORE = ["node:buffer", "node:crypto"];
+const NODE_IN_CORE = ["node:buffer", "node:crypto", "node:timers"]; // of timers: setImmediate, which is no clock
 
 interface Import {
   readonly file: string;

@@ -2,7 +2,7 @@
 //   npm test -- [--node | --deno] [part of a path …]     one runtime, some files
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -124,7 +124,10 @@ async function main(): Promise<number> {
       const [command, ...rest] = RUNTIMES[runtime](files, report);
       const code = await run(command!, rest, env);
       if (code !== 0) failed = true;
-      names.set(runtime, readJunit(readFileSync(report, "utf8")));
+      if (existsSync(report)) names.set(runtime, readJunit(readFileSync(report, "utf8")));
+      else {say(
+          `\nPROBLEM: ${runtime} ended with ${code} and without its report: look above for how it crashed`,
+        );}
     }
     return summary(names, failed);
   } finally {
@@ -144,7 +147,7 @@ function summary(names: ReadonlyMap<string, TestNames>, failed: boolean): number
     );
     passed += result.passed.size;
     skipped += result.skipped.size;
-    if (names.size === 1) wrong += result.failed.size;
+    if (problems.length === 0) wrong += result.failed.size;
   }
   if (failed && wrong === 0) wrong = 1; // a file that broke outside of a test
   say(`${passed} passed, ${wrong} failed, ${skipped} skipped`);

@@ -12,6 +12,7 @@ import {
   type SecureClientSessionOptions,
 } from "node:http2";
 import type { NodeHttp2Handler } from "@smithy/node-http-handler";
+import { destroyLate } from "../core/late-destroy.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 
 type Handle = NodeHttp2Handler["handle"];
@@ -153,10 +154,10 @@ class SharedConnection {
   constructor(origin: string, options: Http2HandlerOptions) {
     const { connectTimeoutMs, streamsPerConnection = STREAMS_PER_CONNECTION } = options;
     this.#mostStreams = streamsPerConnection;
-    const session = this.session = connect(origin, {
+    const session = this.session = destroyLate(connect(origin, {
       ...options.connection,
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
-    });
+    }));
     session.once("connect", () => {
       // Room for all streams together, so that those which nobody reads leave some to the others.
       session.setLocalWindowSize((streamsPerConnection + 1) * STREAM_WINDOW_BYTES);

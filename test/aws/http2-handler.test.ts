@@ -13,6 +13,7 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import type { Readable } from "node:stream";
 import { test, type TestContext } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { destroyLate } from "../../src/core/late-destroy.ts";
 import { Http2Handler, type Http2HandlerOptions, STREAM_WINDOW_BYTES } from "../../src/aws/http2-handler.ts";
 
 /** Answers by the request's path. */
@@ -27,7 +28,7 @@ class Server {
   constructor(options: ServerOptions) {
     this.#server = createServer(options);
     this.#server.on("session", (session) => {
-      this.sessions.push(session);
+      this.sessions.push(destroyLate(session));
       session.on("error", () => {});
     });
     this.#server.on("stream", (stream, headers) => {

@@ -7,6 +7,7 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { request as requestTls } from "node:https";
 import type { TestContext } from "node:test";
 import { EventStreamCodec } from "@smithy/core/event-streams";
+import { destroyLate } from "../../src/core/late-destroy.ts";
 
 /** A way to the server. */
 export type Wire = "http/1.1" | "h2c" | "https" | "h2";
@@ -77,7 +78,7 @@ export function subscribeRaw(
 
 /** An HTTP/2 connection; destroyed at the test's end. */
 export function openSession(t: TestContext, url: string): ClientHttp2Session {
-  const session = connect(url, { rejectUnauthorized: false });
+  const session = destroyLate(connect(url, { rejectUnauthorized: false }));
   session.on("error", () => {}); // its streams tell
   t.after(() => session.destroy());
   return session;

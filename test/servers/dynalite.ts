@@ -24,6 +24,8 @@ export interface Dynalite {
 /** Starts a server with no tables; tables become ACTIVE after `createTableMs` (default 0). */
 export async function startDynalite(options: { readonly createTableMs?: number } = {}): Promise<Dynalite> {
   const server = dynalite({ createTableMs: options.createTableMs ?? 0, deleteTableMs: 0 });
+  // As long as DynamoDB's: after Node's five seconds a client that is slow finds its connection closed as it writes.
+  server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", resolve);

@@ -9,6 +9,7 @@ import { createServer as createHttp2, type ServerHttp2Session } from "node:http2
 import { type AddressInfo, createServer as createPlain, type Server, type Socket } from "node:net";
 import { createServer as createTls } from "node:tls";
 import { ConnectorError } from "../../core/errors.ts";
+import { destroyLate } from "../../core/late-destroy.ts";
 import { type Handler, isHttp2, type Response, serve } from "./exchange.ts";
 
 /** Idle connections stay open as long as AWS's: node's five seconds surprise clients that poll slowly. */
@@ -59,6 +60,7 @@ export async function listen(handle: Handler, options: ListenOptions): Promise<L
   const sessions = new Set<ServerHttp2Session>();
   let accepted: Socket;
   http2.on("session", (session) => {
+    destroyLate(session);
     socketOf.set(session, accepted);
     sessions.add(session);
     session.on("close", () => sessions.delete(session));
