@@ -10,7 +10,7 @@ import { runtimeName } from "../../src/runtime.ts";
 
 const PROGRAM = fileURLToPath(new URL("./goodbye-program.ts", import.meta.url));
 
-test("http2: a GOAWAY, with streams and without, from both sides, ends no process", async () => {
+test("http2: a GOAWAY, with streams and without, over TLS and in clear text, from both sides, ends no process", async () => {
   const args = runtimeName === "deno"
     ? ["run", "-A", PROGRAM]
     : ["--import", import.meta.resolve("tsx"), PROGRAM];
