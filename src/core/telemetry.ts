@@ -13,7 +13,7 @@ export type OperationName =
   | "ApplicationTracker"
   /** The start of a shard's consumer. */
   | "InitializeTask"
-  /** A shard's end, or the end of its consumer. */
+  /** A shard's end. What is missing of a merge is told without the shard, as by the KCL. */
   | "ShutdownTask"
   | "BlockOnParentShardTask"
   /** Writing leases for listed shards. */

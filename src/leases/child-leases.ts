@@ -5,6 +5,7 @@
 import { toConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { ChildShard } from "../core/shard.ts";
+import type { Telemetry } from "../core/telemetry.ts";
 import { coverAll } from "./hash-ranges.ts";
 import type { StreamIdentity } from "./lease.ts";
 import { childLease, childLeases } from "./new-leases.ts";
@@ -20,6 +21,8 @@ export interface ChildLeasesOptions {
   readonly create: (leases: readonly Lease[], signal: AbortSignal) => Promise<number>;
   /** Without it a merged shard waits for a lease of each parent. */
   readonly sync: ShardSync | undefined;
+  /** Told of what is missing of a merge, at each look. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 /** Writes children's leases. */
@@ -40,12 +43,20 @@ export class ChildLeases {
   async create(children: readonly ChildShard[], signal: AbortSignal): Promise<"created" | "postponed"> {
     const { read, create, stream } = this.#options;
     if (children.length === 0) return await this.#completeTable(signal);
+    // A child alone is a merge's and should name two parents. Where it does not, the KCL gives the shard's lease up; here
+    // a listing decides below: the name is missing, or the other child of a split, which has expired.
+    if (children.length === 1 && children[0]!.parentShardIds.length !== 2) {
+      this.#reportMissing("MissingMergeParent");
+    }
     const ids = new Set(children.flatMap((child) => [child.shardId, ...child.parentShardIds]));
     const existing = await read(ids, signal);
     signal.throwIfAborted();
     const decision = childLeases(children, (id) => existing.has(id), stream);
     if (decision.type === "postpone") {
       const { child, missingParent } = decision;
+      // Told at each try, as by the KCL, which now and then gives the shard's lease up. It tells it also of a merged shard
+      // that has its lease; here that one waits for nobody.
+      this.#reportMissing("MissingMergeParentLease");
       return await this.#patiently(() => this.#settle(child, missingParent, signal), signal);
     }
     for (const { shardId } of children) this.#waiting.delete(shardId);
@@ -55,6 +66,11 @@ export class ChildLeases {
     );
     // Of a split both children are known, unless one has expired.
     return coverAll(children, parents) ? "created" : await this.#completeTable(signal);
+  }
+
+  /** The KCL's names (kcl-compat §7): its task for a shard's end measures without the shard. */
+  #reportMissing(name: "MissingMergeParent" | "MissingMergeParentLease"): void {
+    this.#options.telemetry?.report({ operation: "ShutdownTask", data: { [name]: 1 } });
   }
 
   async #completeTable(signal: AbortSignal): Promise<"created" | "postponed"> {

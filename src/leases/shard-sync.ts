@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { ConnectorError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Shard } from "../core/shard.ts";
+import { measured, type Telemetry } from "../core/telemetry.ts";
 import type { StreamIdentity } from "./lease.ts";
 import { inGenerations, Lineage } from "./lineage.ts";
 import { initialLeases, type InitialPosition, missingLeases } from "./new-leases.ts";
@@ -35,6 +36,16 @@ export interface ShardSyncOptions {
   readonly create: (leases: readonly Lease[], signal: AbortSignal) => Promise<number>;
   /** Aborted when nobody needs anything any more. */
   readonly stop: AbortSignal;
+  /** Told of each comparison of stream and table. */
+  readonly telemetry?: Telemetry | undefined;
+}
+
+/** What {@link ShardSync.complete} is told. */
+export interface KnownBefore {
+  /** Rows that were scanned before: where they lack nothing, the table is not scanned again. */
+  readonly known?: readonly Lease[];
+  /** A listing made just now. */
+  readonly listed?: readonly Shard[];
 }
 
 /** What a merged shard's first finished parent does about it. */
@@ -91,24 +102,33 @@ export class ShardSync {
 
   /**
    * The leases that the table lacks: for an empty one kcl-compat §4.2, otherwise §4.3. Returns how many were new.
-   * @param known rows that were scanned before: where they lack nothing, the table is not scanned again
-   * @param listed a listing made just now
    */
-  async complete(
-    signal: AbortSignal,
-    { known, listed }: { readonly known?: readonly Lease[]; readonly listed?: readonly Shard[] } = {},
-  ): Promise<number> {
-    if (known !== undefined && known.length > 0) {
-      const shards = listed ?? await this.list(signal);
-      if (this.#lineage(known, { shards, openAtTime: undefined }).missing().length === 0) return 0;
-    }
+  async complete(signal: AbortSignal, before: KnownBefore = {}): Promise<number> {
+    if (await this.#lacksNothing(before, signal)) return 0;
+    return await measured(
+      this.#options,
+      { operation: "ShardSyncTask" },
+      () => this.#complete(before, signal),
+    );
+  }
+
+  async #lacksNothing({ known, listed }: KnownBefore, signal: AbortSignal): Promise<boolean> {
+    if (known === undefined || known.length === 0) return false;
+    const shards = listed ?? await this.list(signal);
+    return this.#lineage(known, { shards, openAtTime: undefined }).missing().length === 0;
+  }
+
+  async #complete({ known, listed }: KnownBefore, signal: AbortSignal): Promise<number> {
     const initial = await this.#options.shards.listInitial(signal);
     // Not needed for an empty table. Should it have rows by now, this is done again.
     const listing = known?.length === 0 ? undefined : await this.#list(signal, listed, initial);
     const kinesisNow = this.#options.kinesisNow();
     const leases = await this.#options.scan(signal);
     if (leases.length === 0) return await this.#fill(initial, kinesisNow, signal);
-    if (listing === undefined) return await this.complete(signal, { known: leases });
+    if (listing === undefined) {
+      const now = { known: leases };
+      return await this.#lacksNothing(now, signal) ? 0 : await this.#complete(now, signal);
+    }
     return await this.#write(this.#lineage(leases, listing), { kinesisNow, written: new Set() }, signal);
   }
 

@@ -130,16 +130,14 @@ export class TakeLoop {
     const decision = decideTakes(view, { maySteal, random });
     const { take, steal, balance } = decision;
     this.#rhythm.saw(balance, now);
-    const chosen = take.length + (steal === undefined ? 0 : 1);
     const { taken, retryMs } = steal === undefined
       ? await this.#takeAll(take, signal)
       : await this.#takeAll(await this.#stillTheirs(steal, scanMs, signal), signal);
     if (steal !== undefined && retryMs === undefined && held.size > 0) this.#rhythm.stole(now);
-    if (chosen === 0) this.#giveAway(view, now);
+    if (take.length === 0 && steal === undefined) this.#giveAway(view, now);
     const durationMs = clock.monotonic() - startedAt;
     const success = retryMs === undefined;
-    const total = scan.leases.length;
-    this.#options.telemetry?.report(takeReport({ total, balance, chosen, taken, durationMs, success }));
+    this.#options.telemetry?.report(takeReport({ view, decision, taken, durationMs, success }));
     const delayMs = retryMs ??
       nextScanDelay(
         { ...view, held, leaving: leaving(), now: clock.monotonic() },

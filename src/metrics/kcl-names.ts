@@ -34,8 +34,14 @@ const SUMMARY_STEP = /^RecordProcessor\./;
 /** Operations whose metrics carry the worker's id. */
 const OF_WORKER = new Set(["RenewAllLeases", "TakeLeases"]);
 
-/** Tasks that the KCL measures a second time without their shard. */
-const TASKS_OF_SHARDS = new Set(["ProcessTask", "ShutdownTask"]);
+/** What the record processor does in a task, and takes as long as it: a page's hand-over, all of a shard's end. */
+const PROCESSOR_OF_TASK: Readonly<Record<string, string>> = {
+  ProcessTask: "RecordProcessor.processRecords",
+  ShutdownTask: "RecordProcessor.shutdown",
+};
+
+/** A step that is all of its task here: the KCL's InitializeTask also reads the checkpoint, which is known by then. */
+const WHOLE_TASK = "RecordProcessor.initialize";
 
 /** Steps that the KCL has no name for. */
 const OWN_STEPS = new Set([
@@ -52,27 +58,28 @@ export function kclData(report: OperationReport, level: MetricsLevel, workerId: 
   if (step !== undefined && (OWN_STEPS.has(step) || level === "summary" && !SUMMARY_STEP.test(step))) {
     return [];
   }
+  // The KCL's ShutdownTask has the shard only with its write of the checkpoint.
+  const ofShard = shardId !== undefined && (operation !== "ShutdownTask" || step !== undefined);
   const dimensions: Dimensions = [
     ["Operation", operation],
-    ...shardId === undefined ? [] : [["ShardId", shardId] as const],
+    ...ofShard ? [["ShardId", shardId] as const] : [],
     ...OF_WORKER.has(operation) ? [["WorkerIdentifier", workerId] as const] : [],
   ];
   const found: Datum[] = [];
   const add = (name: string, unit: Unit, value: number, where = dimensions): void => {
     found.push({ name, unit, value, dimensions: where });
   };
-  const prefix = step === undefined ? "" : `${step}.`;
-  const addResult = (where = dimensions): void => {
+  const addResult = (prefix: string, where = dimensions): void => {
     // A processor's steps have a time only.
     if (success !== undefined && !SUMMARY_STEP.test(prefix)) {
       add(`${prefix}Success`, "Count", Number(success), where);
     }
     if (durationMs !== undefined) add(`${prefix}Time`, "Milliseconds", durationMs, where);
   };
-  addResult();
-  if (step === undefined && shardId !== undefined && TASKS_OF_SHARDS.has(operation)) {
-    addResult([["Operation", operation]]);
-  }
+  addResult(step === undefined ? "" : `${step}.`);
+  if (step === WHOLE_TASK) addResult("");
+  // The KCL measures it a second time without its shard.
+  if (operation === "ProcessTask" && step === undefined && ofShard) addResult("", [["Operation", operation]]);
   for (const [name, value] of Object.entries(data ?? {})) {
     if (level === "summary" && DETAILED_DATA.has(name)) continue;
     add(name, UNITS[name] ?? "Count", value);
@@ -80,8 +87,9 @@ export function kclData(report: OperationReport, level: MetricsLevel, workerId: 
       add(name, "Milliseconds", value, [["Operation", "ApplicationTracker"]]);
     }
   }
-  if (operation === "ProcessTask" && step === undefined && durationMs !== undefined) {
-    add("RecordProcessor.processRecords.Time", "Milliseconds", durationMs);
+  const processor = step === undefined ? PROCESSOR_OF_TASK[operation] : undefined;
+  if (processor !== undefined && durationMs !== undefined) {
+    add(`${processor}.Time`, "Milliseconds", durationMs);
   }
   return found;
 }

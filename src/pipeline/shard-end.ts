@@ -43,11 +43,11 @@ export async function finishShard(
   if (!await shard.waitFor("leases", checkpoints.storeEnd(childShardIds, signal))) return false;
   delivery.closeProducers();
   log.info(`shard ${shardId} is finished; children: ${childShardIds.join(", ") || "none"}`);
-  const durationMs = clock.monotonic() - startedAt;
-  telemetry.report({ operation: "ShutdownTask", shardId, durationMs, success: true });
   const event = { streamName, shardId, childShardIds };
   await checkpoints.told();
   await hooks.shardEnd(event);
+  const durationMs = clock.monotonic() - startedAt;
+  telemetry.report({ operation: "ShutdownTask", shardId, durationMs, success: true });
   events.emit("shardEnd", event);
   return true;
 }

@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
+import type { OperationReport } from "../../src/core/telemetry.ts";
 import { leaseKeys, streamRow, StreamWorld } from "./stream-world.ts";
 import { StreamModel } from "./stream-model.ts";
 
@@ -208,4 +209,77 @@ test("children: while Kinesis does not list, a shard's end waits; what is wrong 
   assert.equal(await world.end(worker, "0"), false);
   assert.equal(await world.end(worker, "0"), true);
   await worker.coordinator.stop();
+});
+
+/** Listens to what a worker reports without a step. */
+function listening() {
+  const reports: OperationReport[] = [];
+  return {
+    telemetry: { report: (report: OperationReport) => void reports.push(report) },
+    /** What was reported of an operation since the last time. */
+    take: (operation: string) => {
+      const found = reports.filter((report) => report.operation === operation && report.step === undefined);
+      reports.length = 0;
+      return found;
+    },
+  };
+}
+
+test("children: each look at a merge whose other parent has no lease is told in the KCL's words, until it has one", async () => {
+  const world = new StreamWorld(new StreamModel(2), { position: "TRIM_HORIZON" });
+  await world.streamRows("0");
+  const { telemetry, take } = listening();
+  const worker = await world.started("w", { telemetry });
+  world.stream.merge("0", "1");
+  assert.equal(await world.end(worker, "0"), false);
+  assert.deepEqual(take("ShutdownTask"), [
+    { operation: "ShutdownTask", data: { MissingMergeParentLease: 1 } },
+  ]);
+  assert.equal(await world.end(worker, "0"), true, "now both have one");
+  assert.deepEqual(take("ShutdownTask"), []);
+  await world.clock.advance(1_000);
+  assert.equal(await world.end(worker, "1"), true, "the merged shard has its lease already");
+  assert.deepEqual(take("ShutdownTask"), []);
+  await worker.coordinator.stop();
+});
+
+test("children: an only child that does not name two parents is told in the KCL's words; a split's are not", async () => {
+  const world = new StreamWorld(new StreamModel(2), { position: "TRIM_HORIZON" });
+  await world.streamRows("0 1");
+  const { telemetry, take } = listening();
+  const worker = await world.started("w", { telemetry });
+  world.stream.split("0");
+  const children = world.stream.children("0");
+  assert.equal(await worker.coordinator.createChildLeases(children), "created");
+  assert.deepEqual(take("ShutdownTask"), []);
+  assert.equal(await worker.coordinator.createChildLeases(children.slice(0, 1)), "created");
+  assert.deepEqual(take("ShutdownTask"), [{ operation: "ShutdownTask", data: { MissingMergeParent: 1 } }]);
+  assert.equal(
+    await worker.coordinator.createChildLeases([]),
+    "created",
+    "unknown children are another matter",
+  );
+  assert.deepEqual(take("ShutdownTask"), []);
+  await worker.coordinator.stop();
+});
+
+test("children: bringing stream and table together is one ShardSyncTask, and a failed one is told as such", async () => {
+  const world = new StreamWorld(new StreamModel(1), { position: "TRIM_HORIZON" });
+  await world.streamRows("0");
+  const { telemetry, take } = listening();
+  const worker = await world.started("w", { telemetry });
+  const results = () => take("ShardSyncTask").map(({ success }) => success);
+  const { coordinator } = worker;
+  await coordinator.completeLeases(
+    [streamRow(world.stream, "0")],
+    world.stream.listed(),
+    new AbortController().signal,
+  );
+  assert.deepEqual(results(), [], "nothing is missing");
+  assert.equal(await coordinator.createChildLeases([]), "created");
+  assert.deepEqual(results(), [true]);
+  world.failure = new ConnectorError("no listing", { code: "AWS_UNAVAILABLE", retryable: true });
+  assert.equal(await coordinator.createChildLeases([]), "postponed");
+  assert.deepEqual(results(), [false]);
+  await coordinator.stop();
 });

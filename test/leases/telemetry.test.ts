@@ -5,11 +5,11 @@ import { test } from "node:test";
 import type { OperationReport } from "../../src/core/telemetry.ts";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
-import { balanceOf } from "../../src/leases/balance.ts";
 import { MeasuredLeaseStore } from "../../src/leases/measured-store.ts";
 import { MemoryLeaseStore } from "../../src/leases/memory.ts";
 import type { Lease } from "../../src/leases/store.ts";
 import { takeReport } from "../../src/leases/take-report.ts";
+import { decideTakes } from "../../src/leases/take.ts";
 import { FakeClock } from "../fakes.ts";
 
 function row(leaseKey: string, changes: Partial<Lease> = {}): Lease {
@@ -93,22 +93,50 @@ test("lease telemetry: a round of taking counts live workers, free rows and what
     workerId: "me",
     held: new Set(["mine"]),
   };
-  const balance = balanceOf(view);
-  const { data } = takeReport({
-    total: view.leases.length,
-    balance,
-    chosen: 3,
-    taken: 2,
-    durationMs: 5,
-    success: true,
-  });
+  const decision = decideTakes(view, { maySteal: false, random: () => 0 });
+  const { data } = takeReport({ view, decision, taken: 2, durationMs: 5, success: true });
   assert.deepEqual(data, {
     TotalLeases: 5,
     NumWorkers: 2,
     ExpiredLeases: 2,
+    VeryOldLeases: 2,
+    LeaseSpillover: 0,
     NeededLeases: 2,
     LeasesToTake: 3,
     TakenLeases: 2,
     UntakenLeases: 1,
   });
+});
+
+test("lease telemetry: very old is what is taken after three failover times without a renewal, or was never held", () => {
+  const now = 100_000;
+  const veryOld = (lease: Lease, since: number, held: readonly string[] = []): number | undefined => {
+    const observation = { counter: lease.leaseCounter, owner: lease.leaseOwner, since };
+    const view = {
+      leases: [lease],
+      observations: new Map([[lease.leaseKey, observation]]),
+      now,
+      failoverTimeMs: 10_000,
+      workerId: "me",
+      held: new Set(held),
+    };
+    const decision = decideTakes(view, { maySteal: true, random: () => 0 });
+    return takeReport({ view, decision, taken: 0, durationMs: 0, success: true }).data!["VeryOldLeases"];
+  };
+  const dead = row("s", { leaseOwner: "gone", leaseCounter: 7 });
+  assert.equal(veryOld(dead, now - 10_001), 0, "dead, and taken in time");
+  assert.equal(veryOld(dead, now - 30_000), 0);
+  assert.equal(veryOld(dead, now - 30_001), 1);
+  const mine = row("s", { leaseOwner: "me", leaseCounter: 7 });
+  assert.equal(veryOld(mine, now - 30_001), 1, "an own row that is not held is taken again");
+  assert.equal(veryOld(mine, now - 30_001, ["s"]), 0, "what it holds is not to be taken");
+  const released = row("s", { leaseCounter: 7 });
+  assert.equal(veryOld(released, now), 0);
+  assert.equal(veryOld(released, now - 30_001), 1);
+  assert.equal(veryOld(row("s"), now), 1, "a new lease, as the KCL counts it");
+  assert.equal(
+    veryOld(row("s", { checkpoint: sentinel("SHARD_END") }), now - 30_001),
+    0,
+    "nobody waits for it",
+  );
 });

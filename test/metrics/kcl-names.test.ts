@@ -51,13 +51,19 @@ test("kcl names: lease rounds carry the worker's id; what only counts decisions 
   ]);
   const takes: OperationReport = {
     operation: "TakeLeases",
-    data: { TakenLeases: 1, TotalLeases: 4, NeededLeases: 2 },
+    data: { TakenLeases: 1, TotalLeases: 4, NeededLeases: 2, VeryOldLeases: 3, LeaseSpillover: 0 },
   };
-  assert.deepEqual(lines(takes, "summary"), ["TakeLeases WorkerIdentifier=worker: TakenLeases Count 1"]);
+  assert.deepEqual(lines(takes, "summary"), [
+    "TakeLeases WorkerIdentifier=worker: LeaseSpillover Count 0",
+    "TakeLeases WorkerIdentifier=worker: TakenLeases Count 1",
+    "TakeLeases WorkerIdentifier=worker: VeryOldLeases Count 3",
+  ]);
   assert.deepEqual(lines(takes, "detailed"), [
+    "TakeLeases WorkerIdentifier=worker: LeaseSpillover Count 0",
     "TakeLeases WorkerIdentifier=worker: NeededLeases Count 2",
     "TakeLeases WorkerIdentifier=worker: TakenLeases Count 1",
     "TakeLeases WorkerIdentifier=worker: TotalLeases Count 4",
+    "TakeLeases WorkerIdentifier=worker: VeryOldLeases Count 3",
   ]);
 });
 
@@ -77,6 +83,8 @@ test("kcl names: single calls are detailed, a processor's times are not, and ste
   };
   assert.deepEqual(lines(begin, "summary"), [
     "InitializeTask: RecordProcessor.initialize.Time Milliseconds 1",
+    "InitializeTask: Success Count 1",
+    "InitializeTask: Time Milliseconds 1",
   ]);
   assert.deepEqual(
     lines({ operation: "TakeLeases", step: "GetLease", durationMs: 1, success: true }, "detailed"),
@@ -87,5 +95,30 @@ test("kcl names: single calls are detailed, a processor's times are not, and ste
 test("kcl names: an expired iterator is counted without its shard", () => {
   assert.deepEqual(lines({ operation: "ProcessTask", data: { ExpiredIterator: 1 } }, "summary"), [
     "ProcessTask: ExpiredIterator Count 1",
+  ]);
+});
+
+test("kcl names: a shard's end and what is missing of a merge are told without the shard, its checkpoint with it", () => {
+  const end: OperationReport = { operation: "ShutdownTask", shardId: "s-0", durationMs: 6, success: true };
+  assert.deepEqual(lines(end, "summary"), [
+    "ShutdownTask: RecordProcessor.shutdown.Time Milliseconds 6",
+    "ShutdownTask: Success Count 1",
+    "ShutdownTask: Time Milliseconds 6",
+  ]);
+  const missing = { MissingMergeParent: 1, MissingMergeParentLease: 1 };
+  assert.deepEqual(lines({ operation: "ShutdownTask", data: missing }, "summary"), [
+    "ShutdownTask: MissingMergeParent Count 1",
+    "ShutdownTask: MissingMergeParentLease Count 1",
+  ]);
+  assert.deepEqual(lines({ ...end, step: "UpdateLease" }, "detailed"), [
+    "ShutdownTask ShardId=s-0: UpdateLease.Success Count 1",
+    "ShutdownTask ShardId=s-0: UpdateLease.Time Milliseconds 6",
+  ]);
+});
+
+test("kcl names: a sync of stream and table gives the task's result", () => {
+  assert.deepEqual(lines({ operation: "ShardSyncTask", durationMs: 4, success: false }, "summary"), [
+    "ShardSyncTask: Success Count 0",
+    "ShardSyncTask: Time Milliseconds 4",
   ]);
 });

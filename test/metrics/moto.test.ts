@@ -9,8 +9,10 @@ import {
   paginateListMetrics,
 } from "@aws-sdk/client-cloudwatch";
 import { fromTemporaryCredentials } from "@aws-sdk/credential-providers";
+import { DeleteItemCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { awsEnvironment } from "../aws/kit.ts";
-import { faultWorld, KEYS } from "../faults/kit.ts";
+import { faultWorld, KEYS, until } from "../faults/kit.ts";
+import { startDynalite } from "../servers/dynalite.ts";
 import { type Moto, motoMissing, startMoto } from "../servers/moto.ts";
 
 const skip = motoMissing() ?? false;
@@ -78,6 +80,8 @@ test("cloudwatch moto: the summary of a connector is stored under the KCL's name
       "BlockOnParentShardTask Success",
       "BlockOnParentShardTask Time",
       "InitializeTask RecordProcessor.initialize.Time",
+      "InitializeTask Success",
+      "InitializeTask Time",
       "ProcessTask Success",
       "ProcessTask Time",
       ...[
@@ -90,7 +94,18 @@ test("cloudwatch moto: the summary of a connector is stored under the KCL's name
       `ProcessTask/${shardId} Success`,
       `ProcessTask/${shardId} Time`,
       ...["CurrentLeases", "LostLeases", "Success", "Time"].map((name) => `RenewAllLeases/worker ${name}`),
-      ...["ExpiredLeases", "NumWorkers", "Success", "TakenLeases", "Time", "UntakenLeases"]
+      "ShardSyncTask Success",
+      "ShardSyncTask Time",
+      ...[
+        "ExpiredLeases",
+        "LeaseSpillover",
+        "NumWorkers",
+        "Success",
+        "TakenLeases",
+        "Time",
+        "UntakenLeases",
+        "VeryOldLeases",
+      ]
         .map((name) => `TakeLeases/worker ${name}`),
     ].sort(),
   );
@@ -142,3 +157,41 @@ test("cloudwatch moto: detailed adds the calls; a role of its own puts the metri
   assert.deepEqual(await cloudWatch(t, moto, "app", KEYS).list(), [], "nothing is in the stream's account");
   assert.deepEqual(run.log.messages("warn"), []);
 });
+
+test(
+  "cloudwatch moto: a merge one of whose parents lost its lease is stored under the KCL's name, as are shards' ends",
+  {
+    skip,
+  },
+  async (t) => {
+    const moto = await startMoto();
+    t.after(() => moto.stop());
+    const dynalite = await startDynalite();
+    t.after(() => dynalite.close());
+    const table = new DynamoDBClient(dynalite.clientConfig);
+    t.after(() => table.destroy());
+    const world = await faultWorld(t, { shards: 2, dynamoEndpoint: dynalite.url });
+    const run = world.run({ cloudwatchEndpoint: moto.url, applicationName: "app" });
+    await until(() => run.started.length === 2, "both shards are read");
+    const [kept, lost] = world.kinesis.openShardIds(world.streamName) as [string, string];
+    await table.send(new DeleteItemCommand({ TableName: "app", Key: { leaseKey: { S: lost } } }));
+    const merged = world.kinesis.mergeShards(world.streamName, kept, lost);
+    await until(
+      () => run.started.includes(merged),
+      "the merged shard is read, after a new lease for its parent",
+    );
+    await run.stop();
+    const { list, sum } = cloudWatch(t, moto, "app", KEYS);
+    const found = (await list()).filter((line) => line.startsWith("ShutdownTask"));
+    assert.deepEqual(found, [
+      "ShutdownTask MissingMergeParentLease",
+      "ShutdownTask RecordProcessor.shutdown.Time",
+      "ShutdownTask Success",
+      "ShutdownTask Time",
+    ]);
+    const missing = await sum("MissingMergeParentLease", { Operation: "ShutdownTask" });
+    assert.ok(missing.sum >= 1);
+    assert.deepEqual(missing.units, ["Count"]);
+    assert.ok((await sum("Success", { Operation: "ShutdownTask" })).sum >= 2, "both parents have ended");
+  },
+);
