@@ -18,6 +18,7 @@ import { LeavingLeases } from "./leaving.ts";
 import type { Observations } from "./observation.ts";
 import { ParentWatch } from "./parents.ts";
 import { RenewalLoop } from "./renewals.ts";
+import { resumableScan } from "./resumable-scan.ts";
 import { forEachBounded, type OnLeaseThrottle, PARALLEL_CALLS, Retry } from "./retry.ts";
 import { ShardSync, type StreamShards } from "./shard-sync.ts";
 import type { Lease, LeaseStore } from "./store.ts";
@@ -273,7 +274,8 @@ export class LeaseCoordinator {
   }
 
   async #scan(signal: AbortSignal): Promise<readonly Lease[]> {
-    const scan = await this.#retry.run(() => this.#options.store.scan({ signal, consistent: true }), signal);
+    const attempt = resumableScan(this.#options.store, { signal, consistent: true });
+    const scan = await this.#retry.run(attempt, signal);
     signal.throwIfAborted();
     return scan!.leases;
   }

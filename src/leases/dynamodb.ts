@@ -6,6 +6,7 @@ import type {
   AttributeValue,
   DynamoDBClient,
   DynamoDBClientConfig,
+  ScanCommandOutput,
   TableDescription,
 } from "@aws-sdk/client-dynamodb";
 import { type Backoff, backoffDelay } from "../core/backoff.ts";
@@ -44,6 +45,10 @@ type Item = Record<string, AttributeValue>;
 // A new table is ACTIVE within seconds; the KCL gives up after ten minutes too.
 const TABLE_READY_POLL: Backoff = { firstMs: 50, maxMs: 1000 };
 const TABLE_READY_LIMIT_MS = 600_000;
+
+// How long after its begin a failed scan may be gone on with. Of a finished shard and its children a scan has to see one
+// at least; finished rows stay for five minutes (`keepFinishedMs`, and the KCL's), so a minute is far from missing both.
+const RESUME_WITHIN_MS = 60_000;
 
 /** Loads the SDK and makes a {@link LeaseStore}; nothing is asked of AWS yet. */
 export async function createDynamoDbLeaseStore(options: DynamoDbLeaseStoreOptions): Promise<LeaseStore> {
@@ -90,21 +95,23 @@ class DynamoDbLeaseStore implements LeaseStore {
     }
   }
 
-  async scan(options: ScanOptions = {}): Promise<LeaseScan> {
-    const leases: Lease[] = [];
-    let foreignItems = 0;
-    let from: Item | undefined;
+  async scan({ consistent = false, cursor = {}, signal }: ScanOptions = {}): Promise<LeaseScan> {
+    const now = this.#clock.monotonic();
+    if (cursor.soFar !== undefined && now - cursor.soFar.startedAt > RESUME_WITHIN_MS) {
+      cursor.soFar = undefined;
+    }
+    const { startedAt = now, leases: read = [], foreignItems: foreign = 0, next } = cursor.soFar ?? {};
+    const leases = [...read];
+    let foreignItems = foreign;
+    let from = next as Item | undefined;
     do {
-      const command = new this.#sdk.ScanCommand({
-        TableName: this.tableName,
-        ConsistentRead: options.consistent ?? false,
-        ...(from === undefined ? {} : { ExclusiveStartKey: from }),
-      });
-      const page = await this.#call(
-        { operation: "Scan", table: this.tableName },
-        (abortSignal) => this.#client.send(command, { abortSignal }),
-        { signal: options.signal },
-      );
+      let page: ScanCommandOutput;
+      try {
+        page = await this.#scanPage(from, consistent, signal);
+      } catch (error) {
+        if (from !== undefined) cursor.soFar = { startedAt, leases, foreignItems, next: from };
+        throw error;
+      }
       for (const item of page.Items ?? []) {
         const lease = fromItem(fromSdk(item), this.tableName);
         if (lease === undefined) foreignItems++;
@@ -201,6 +208,23 @@ class DynamoDbLeaseStore implements LeaseStore {
   // deno-lint-ignore require-await
   async close(): Promise<void> {
     this.#client.destroy();
+  }
+
+  #scanPage(
+    from: Item | undefined,
+    consistent: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<ScanCommandOutput> {
+    const command = new this.#sdk.ScanCommand({
+      TableName: this.tableName,
+      ConsistentRead: consistent,
+      ...(from === undefined ? {} : { ExclusiveStartKey: from }),
+    });
+    return this.#call(
+      { operation: "Scan", table: this.tableName },
+      (abortSignal) => this.#client.send(command, { abortSignal }),
+      { signal },
+    );
   }
 
   async #describe(tableName: string, signal?: AbortSignal): Promise<TableDescription | undefined> {

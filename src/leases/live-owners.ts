@@ -58,13 +58,17 @@ async function watchOwners(
   isEnough: (seen: SeenOwners) => boolean,
 ): Promise<SeenOwners> {
   const alive = new Map<string, string>();
-  const end = clock.monotonic() + observeMs;
+  let end = Infinity;
   let owners: ReadonlySet<string> = new Set();
   let seen: Observations = new Map();
   let told = false;
   while (!signal.aborted) {
+    const askedAt = clock.monotonic();
     const { leases } = await store.scan({ signal });
-    const { observations, renewed } = observe(seen, leases, clock.monotonic());
+    const now = clock.monotonic();
+    // However long scans take (throttled ones a minute), between the first one and the last the whole time has passed.
+    end = Math.min(end, now + observeMs);
+    const { observations, renewed } = observe(seen, leases, now);
     seen = observations;
     for (const lease of renewed) alive.set(ownerOf(lease)!, lease.leaseKey);
     owners = new Set(leases.flatMap((lease) => ownerOf(lease) ?? []));
@@ -77,9 +81,8 @@ async function watchOwners(
           `looking for up to ${Math.ceil(observeMs / 1000)} s whether it is alive`,
       );
     }
-    const left = end - clock.monotonic();
-    if (owners.size === 0 || left <= 0 || isEnough({ alive, owners, observations })) break;
-    await clock.sleep(Math.min(everyMs, left), signal);
+    if (owners.size === 0 || askedAt >= end || isEnough({ alive, owners, observations })) break;
+    await clock.sleep(Math.max(0, Math.min(everyMs, end - now)), signal);
   }
   return { alive, owners, observations: seen };
 }

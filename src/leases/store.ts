@@ -73,6 +73,22 @@ export interface ScanOptions {
   readonly signal?: AbortSignal;
   /** Also sees what was written just before, at twice the price. @default false */
   readonly consistent?: boolean;
+  /** Given again after a failure, the scan goes on where it stopped; see `resumableScan`. @default begin anew */
+  readonly cursor?: ScanCursor;
+}
+
+/** Where a scan stands, from one attempt to the next. Made empty by who repeats it, one for each scan; kept by the store. */
+export interface ScanCursor {
+  /** What was read before an attempt failed. Stays when a later attempt succeeds: its rows are as old as that. */
+  soFar?: ScanSoFar | undefined;
+}
+
+/** The pages that were read before one failed. */
+export interface ScanSoFar extends LeaseScan {
+  /** When the first page was asked for, monotonic milliseconds. */
+  readonly startedAt: number;
+  /** The store's own word for the page that failed. */
+  readonly next: unknown;
 }
 
 /** All rows of a lease table. */

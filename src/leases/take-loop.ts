@@ -14,7 +14,7 @@ import { type Observations, observe } from "./observation.ts";
 import { OutageWatch } from "./outage.ts";
 import { checkJavaFailoverTime, checkStream } from "./preflight.ts";
 import { forEachBounded, PARALLEL_CALLS, type Retry } from "./retry.ts";
-import type { Lease, LeaseScan, LeaseStore } from "./store.ts";
+import type { Lease, LeaseScan, LeaseStore, ScanCursor } from "./store.ts";
 import { nextScanDelay, SharingRhythm, SHORTEST_GAP_MS } from "./rhythm.ts";
 import { takeReport } from "./take-report.ts";
 import { decideTakes } from "./take.ts";
@@ -107,19 +107,22 @@ export class TakeLoop {
     this.#scanConsistently = false;
     const startedAt = clock.monotonic();
     let askedAt = startedAt; // an outage before it is not the scan's time
+    const cursor: ScanCursor = {};
     const scan = await retry.run(() => {
       askedAt = clock.monotonic();
-      return store.scan({ signal, consistent });
+      return store.scan({ signal, consistent, cursor });
     }, signal);
     if (scan === undefined) return { delayMs: 0, scanMs: 0 };
     const now = clock.monotonic();
     const scanMs = now - askedAt;
+    const oldestAt = cursor.soFar?.startedAt;
     this.#look(scan, now, askedAt - startedAt);
 
     const view: TableView = {
       leases: scan.leases,
       observations: this.#observations,
-      now,
+      // Who renewed a row after it was read, while later pages were waited for, is not to look silent.
+      now: oldestAt ?? now,
       failoverTimeMs: times.failoverTimeMs,
       workerId,
       held: new Set(held.keys()),
@@ -132,7 +135,7 @@ export class TakeLoop {
     this.#rhythm.saw(balance, now);
     const { taken, retryMs } = steal === undefined
       ? await this.#takeAll(take, signal)
-      : await this.#takeAll(await this.#stillTheirs(steal, scanMs, signal), signal);
+      : await this.#takeAll(await this.#stillTheirs(steal, now - (oldestAt ?? askedAt), signal), signal);
     if (steal !== undefined && retryMs === undefined && held.size > 0) this.#rhythm.stole(now);
     if (take.length === 0 && steal === undefined) this.#giveAway(view, now);
     const durationMs = clock.monotonic() - startedAt;
@@ -193,12 +196,12 @@ export class TakeLoop {
    * The lease to be stolen as it is now, if its owner is still the same. Read again after a slow scan, as the KCL does:
    * its owner has renewed it since, and the counter would not fit.
    */
-  async #stillTheirs(row: Lease, scanMs: number, signal: AbortSignal): Promise<Lease[]> {
+  async #stillTheirs(row: Lease, ageMs: number, signal: AbortSignal): Promise<Lease[]> {
     const { store, retry, log, times } = this.#options;
     log.info(
       `taking the lease of shard ${row.leaseKey} from ${row.leaseOwner}, which has more than its share`,
     );
-    if (scanMs <= times.renewEveryMs / 2) return [row];
+    if (ageMs <= times.renewEveryMs / 2) return [row];
     const fresh = await retry.run(() => store.get(row.leaseKey), signal);
     return fresh !== undefined && ownerOf(fresh) === ownerOf(row) ? [fresh] : [];
   }

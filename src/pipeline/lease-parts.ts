@@ -8,6 +8,7 @@ import type { StreamPeek } from "../kinesis/peek.ts";
 import type { StreamIdentity } from "../leases/lease.ts";
 import { refuseLiveOwners } from "../leases/live-owners.ts";
 import { checkClientVersion, checkStream } from "../leases/preflight.ts";
+import { resumableScan } from "../leases/resumable-scan.ts";
 import type { Lease, LeaseStore } from "../leases/store.ts";
 import { type StartScope, withPatience } from "./preflight.ts";
 
@@ -59,7 +60,7 @@ export async function requireOwnTable(
 export async function requireNobody(parts: LeaseParts, shardId: string | undefined): Promise<void> {
   const { store, clock, signal, log, failoverTimeMs } = parts;
   const scan = async () => {
-    const { leases, foreignItems } = await withPatience(() => store.scan({ signal }), parts);
+    const { leases, foreignItems } = await withPatience(resumableScan(store, { signal }), parts);
     return {
       leases: leases.filter((lease) => shardId === undefined || lease.leaseKey === shardId),
       foreignItems,

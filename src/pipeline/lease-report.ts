@@ -8,10 +8,12 @@ import type { IteratorPosition } from "../kinesis/client.ts";
 import { isFinished, ownerOf, unfinishedParents } from "../leases/lease.ts";
 import { type OwnerState, ownerStates } from "../leases/live-owners.ts";
 import { checkStream } from "../leases/preflight.ts";
+import { resumableScan } from "../leases/resumable-scan.ts";
 import { forEachBounded } from "../leases/retry.ts";
 import type { Lease } from "../leases/store.ts";
 import { type LeaseParts, requireTable } from "./lease-parts.ts";
 import type { StreamDescription } from "./parts.ts";
+import { patientTable } from "./patient-store.ts";
 import { withPatience } from "./preflight.ts";
 import { startPosition } from "./start-position.ts";
 
@@ -77,10 +79,10 @@ const HOPELESS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["ACCESS_DENIED", "C
 export async function leaseReport(parts: LeaseParts, { quick }: LeaseReportOptions): Promise<LeaseReport> {
   const { store, signal, clock, log, failoverTimeMs } = parts;
   await requireTable(parts);
-  const { leases, foreignItems } = await withPatience(() => store.scan({ signal }), parts);
+  const { leases, foreignItems } = await withPatience(resumableScan(store, { signal }), parts);
   const watched = quick
     ? undefined
-    : withPatience(() => ownerStates({ store, clock, signal, log, observeMs: failoverTimeMs }), parts);
+    : ownerStates({ store: patientTable(store, parts), clock, signal, log, observeMs: failoverTimeMs });
   const looked = quick ? NO_LAGS : lagsOf(parts, leases);
   const [states, { lags, at, notes }] = await Promise.all([watched, looked]);
   const rows = new Map(leases.map((lease) => [lease.leaseKey, lease]));

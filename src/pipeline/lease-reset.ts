@@ -5,6 +5,7 @@ import { ConnectorError } from "../core/errors.ts";
 import type { Checkpoint } from "../core/position.ts";
 import { ownerOf } from "../leases/lease.ts";
 import { isWritten, RELEASE, type ResetPlan, type ResetWrite } from "../leases/reset-plan.ts";
+import { resumableScan } from "../leases/resumable-scan.ts";
 import { forEachBounded } from "../leases/retry.ts";
 import type { Lease } from "../leases/store.ts";
 import { type LeaseParts, requireNobody, requireOwnTable, requireTable } from "./lease-parts.ts";
@@ -45,7 +46,7 @@ export async function resetLeases(parts: LeaseParts, options: ResetOptions): Pro
   const stream = await withPatience(() => parts.stream.describe(signal), parts);
   const position = settlePosition(options.position, parts.stream.now(), stream.retentionHours);
   if (!options.force && !options.dryRun) await requireNobody(parts, options.shardId);
-  const { leases } = await withPatience(() => store.scan({ signal, consistent: true }), parts);
+  const { leases } = await withPatience(resumableScan(store, { signal, consistent: true }), parts);
   await requireOwnTable(parts, leases, stream);
   const plan = options.shardId === undefined
     ? await planAll(parts, position, leases, stream)
@@ -72,7 +73,7 @@ export async function releaseLeases(
   const { shardId, force, dryRun } = options;
   await requireTable(parts);
   if (!force && !dryRun) await requireNobody(parts, shardId);
-  const { leases } = await withPatience(() => store.scan({ signal, consistent: true }), parts);
+  const { leases } = await withPatience(resumableScan(store, { signal, consistent: true }), parts);
   if (shardId !== undefined && !leases.some(({ leaseKey }) => leaseKey === shardId)) {
     throw noSuchShard(shardId, `table "${store.tableName}" has no lease of it`);
   }

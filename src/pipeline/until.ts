@@ -3,6 +3,7 @@
 
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
+import { resumableScan } from "../leases/resumable-scan.ts";
 import type { Lease, LeaseStore } from "../leases/store.ts";
 import { withPatience } from "./preflight.ts";
 
@@ -50,7 +51,7 @@ export async function allPastUntil(options: WatchUntilOptions): Promise<boolean>
     await clock.sleep(UNTIL_EVERY_MS, signal);
     if (signal.aborted) return false;
     if (isReading()) continue;
-    const scan = await withPatience(() => store.scan({ signal, consistent: true }), options);
+    const scan = await withPatience(resumableScan(store, { signal, consistent: true }), options);
     if (scan.leases.length > 0 && unfinishedUntil(scan.leases, past).length === 0) return true;
   }
 }
