@@ -63,7 +63,7 @@ export async function releaseLeases(options: ChangeOptions): Promise<number> {
 }
 
 async function withLeases(config: Config, work: (leases: Leases) => Promise<void>): Promise<void> {
-  for (const warning of config.warnings) process.stderr.write(`warning: ${warning}\n`);
+  for (const warning of config.leaseWarnings) process.stderr.write(`warning: ${warning}\n`);
   const log = createLogger(config.log);
   const { signal } = new AbortController(); // a signal of the system ends the program: nothing here needs to be ended
   const leases = await openLeases(config, { log, clock: systemClock, signal });

@@ -32,6 +32,7 @@ export function resolveNames(settings: Settings, findings: Findings): AwsNames {
     findings.warn(
       `applicationName "${applicationName}": AWS takes only letters, digits and _ . - in names, so ` +
         `${what} named "${name}" (leases.table and kinesis.consumerName override)`,
+      "leases",
     );
   }
   if (leases.store === "dynamodb" && leases.table === undefined && (name.length < 3 || name.length > 255)) {
@@ -61,6 +62,7 @@ export function warnOfEndpoints(
     findings.warn(
       `awsEndpoint is set, but dynamoEndpoint is not: leases go to the table "${names.leaseTable}" of the real ` +
         `DynamoDB in ${targets.leases.region}`,
+      "leases",
     );
   }
   if (settings.metrics.cloudwatch !== "none" && targets.metrics.endpoint === undefined) {

@@ -18,6 +18,8 @@ export class Findings {
   readonly source: string | undefined;
   readonly problems: Problem[] = [];
   readonly warnings: string[] = [];
+  /** Those of them that are about the leases. */
+  readonly leaseWarnings: string[] = [];
   readonly #places: Places;
   readonly #origins = new Map<string, KeyPath>();
 
@@ -76,8 +78,10 @@ export class Findings {
     this.#add(filePath, `unknown key ${pathText(filePath)}${hint === "" ? "" : `: ${hint}`}`);
   }
 
-  warn(message: string): void {
+  /** @param about "leases" = also for who only looks at the lease table */
+  warn(message: string, about: "run" | "leases" = "run"): void {
     this.warnings.push(message);
+    if (about === "leases") this.leaseWarnings.push(message);
   }
 
   /** The problems as lines `file:line:column: what`, in the file's order. */

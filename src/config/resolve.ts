@@ -48,6 +48,7 @@ export function resolveConfig(checked: CheckedSettings, env: Environment, findin
     applicationNameGiven: checked.given.some((path) => pathText(path) === "applicationName"),
     ...names,
     warnings: findings.warnings,
+    leaseWarnings: findings.leaseWarnings,
     source: findings.source,
     given: Object.fromEntries(given) as Record<string, string>,
   };

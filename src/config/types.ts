@@ -74,6 +74,8 @@ export interface Config extends Flat {
   readonly metricsNamespace: string;
   /** Said once in the log when the connector starts. */
   readonly warnings: readonly string[];
+  /** Those of them that the `leases` command says: it reads no records, publishes nothing and sends no metrics. */
+  readonly leaseWarnings: readonly string[];
   /** The file this came from, as it was named. */
   readonly source?: string | undefined;
   /** Keys that were given, with `file:line:column` ("" where there is no file). */

@@ -138,6 +138,7 @@ test("config aws: awsEndpoint alone warns where leases go, by table, and that th
     'awsEndpoint is set, but dynamoEndpoint is not: leases go to the table "app" of the real DynamoDB in eu-west-1',
     "awsEndpoint is set, but cloudwatchEndpoint is not: no CloudWatch metrics are sent",
   ]);
+  assert.deepEqual(config.leaseWarnings, config.warnings.slice(0, 1), "the leases command sends no metrics");
   assert.equal(config.metrics.cloudwatch, "none");
   const silent = { ...endpoints, metrics: { cloudwatch: "none" } };
   assert.deepEqual(parse({ ...small, ...silent }).warnings, []);

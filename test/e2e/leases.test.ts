@@ -36,7 +36,7 @@ async function setup(t: TestContext, options: WorldOptions = {}): Promise<Setup>
   const dynalite = await startDynalite();
   t.after(() => dynalite.close());
   const world = await faultWorld(t, { ...options, dynamoEndpoint: dynalite.url });
-  const config = merge(world.config, { leases: { failoverTimeMs: 1000 } });
+  const config = merge(world.config, { leases: { failoverTimeMs: 3000 } });
   const folder = await mkdtemp(join(tmpdir(), "kinesis-pulsar-leases-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await writeFile(join(folder, "connector.json"), JSON.stringify(config));
@@ -60,7 +60,7 @@ async function setup(t: TestContext, options: WorldOptions = {}): Promise<Setup>
     file: join(folder, "connector.json"),
     cli: (...args) => runCli(args, { cwd: folder }),
     async copy(changes = {}) {
-      const run = world.run(merge({ leases: { failoverTimeMs: 1000 } }, changes), { until: Date.now() + 1 }); // with this ms
+      const run = world.run(merge({ leases: { failoverTimeMs: 3000 } }, changes), { until: Date.now() + 1 }); // with this ms
       const { error } = await run.connector.finished;
       assert.equal(error, undefined, error?.message);
     },
@@ -95,6 +95,17 @@ test("leases command: without a table, or with leases in memory, it says so", as
   assert.match(memory.stderr, /CONFIG_INVALID.*leases\.store = "memory"/);
 });
 
+test("leases command: it warns of what bears on leases, and not of metrics, which it does not send", async (t) => {
+  const s = await setup(t);
+  await writeFile(s.file, JSON.stringify(merge(s.config, { applicationName: "my app" })));
+  const shown = await s.cli("leases", "connector.json", "--quick");
+  assert.match(shown.stderr, /^warning: applicationName "my app": .*lease table/m);
+  assert.doesNotMatch(shown.stderr, /cloudwatch/i);
+  const { stderr } = await s.cli("validate", "connector.json");
+  assert.match(stderr, /^warning: applicationName "my app"/m);
+  assert.match(stderr, /^warning: awsEndpoint is set, but cloudwatchEndpoint is not/m);
+});
+
 test("leases command: beside a working connector it tells owners, checkpoints, and what waits since when", async (t) => {
   const s = await setup(t, { shards: 2 });
   const anHourAgo = Date.now() - 3_600_000;
@@ -104,7 +115,7 @@ test("leases command: beside a working connector it tells owners, checkpoints, a
     data: "a",
     arrivedAt: anHourAgo,
   });
-  const run = s.run({ leases: { failoverTimeMs: 1000 } });
+  const run = s.run({ leases: { failoverTimeMs: 3000 } });
   await s.arrived(1);
   while ((await s.rows())[SHARD[0]]?.checkpoint.sequenceNumber === "TRIM_HORIZON") {
     await systemClock.sleep(50);
@@ -175,7 +186,7 @@ test("leases command: owners that do not move are silent; release takes them out
   const after = (await s.rows())[SHARD[0]]!;
   assert.deepEqual([after.leaseOwner, after.leaseCounter], [undefined, row.leaseCounter + 2]);
 
-  const run = s.run({ leases: { failoverTimeMs: 1000 } });
+  const run = s.run({ leases: { failoverTimeMs: 3000 } });
   await run.running;
   while (Object.values(await s.rows()).some(({ leaseOwner }) => leaseOwner === undefined)) {
     await systemClock.sleep(50);
