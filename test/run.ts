@@ -14,6 +14,7 @@ import { packAndInstall } from "./servers/installed-package.ts";
 import { startKinesisLocal } from "./servers/kinesis-local.ts";
 import { pythonMissing, pythonWithPulsar } from "./servers/python.ts";
 import { topicReader } from "./servers/topic-reader.ts";
+import { knownArguments } from "./usage.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NOT_TESTS = new Set(["bench", "proof", "servers/pulsar-standalone"]);
@@ -98,8 +99,13 @@ const RUNTIMES = {
   ],
 } as const;
 
+const USAGE = `npm test [-- [--node | --deno] [part of a path …]]
+All tests on Node and on Deno, against one real Pulsar broker; then what passed on each is compared.
+  --node, --deno    one runtime
+  part of a path    only the test files whose path has it; of several, those that have one of them`;
+
 async function main(): Promise<number> {
-  const args = process.argv.slice(2);
+  const args = knownArguments({ text: USAGE, options: /^--(node|deno)$/, words: () => true });
   const runtimes = (["node", "deno"] as const).filter((name) =>
     args.includes(`--${name}`) || !args.some((arg) => arg === "--node" || arg === "--deno")
   );

@@ -19,6 +19,11 @@ import process from "node:process";
 import zlib from "node:zlib";
 import { loadCodec } from "../../src/pulsar/codecs/load.ts";
 import { webAssemblyZstd, zstdCodec } from "../../src/pulsar/codecs/zstd.ts";
+import { knownArguments } from "../usage.ts";
+
+knownArguments({
+  text: "node --import tsx test/bench/codecs.ts\nWhat compression costs: CPU per MB, and its ratio.",
+});
 
 const BATCH_BYTES = 128 * 1024;
 const BATCHES = 32;

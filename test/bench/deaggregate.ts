@@ -9,6 +9,9 @@ import { deaggregate } from "../../src/core/deaggregate.ts";
 import type { RawRecord } from "../../src/core/record.ts";
 import { FULL_HASH_RANGE, type HashKeyRange } from "../../src/core/shard.ts";
 import { encodeAggregate } from "../core/aggregate.ts";
+import { knownArguments } from "../usage.ts";
+
+knownArguments({ text: "npm run bench:kpl\nWhat taking KPL aggregates apart costs, beside protobufjs." });
 
 const PAGE = 10_000;
 const PER_AGGREGATE = 100;

@@ -9,6 +9,9 @@ import { silentLogger } from "../../src/core/log.ts";
 import { MetricsRegistry } from "../../src/metrics/registry.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { measure } from "./measure.ts";
+import { knownArguments } from "../usage.ts";
+
+knownArguments({ text: "node --import tsx test/bench/hooks.ts\nWhat hooks cost per record." });
 
 const PAGE = 10_000;
 const data = new TextEncoder().encode(JSON.stringify({ country: "DE", id: "4711", text: "x".repeat(980) }));

@@ -3,6 +3,11 @@
 
 import process from "node:process";
 import { manyLeases, STEPS } from "../leases/many.ts";
+import { knownArguments } from "../usage.ts";
+
+knownArguments({
+  text: "npm run bench:leases\nWhat a worker does with a whole lease table, in milliseconds.",
+});
 
 const SIZES = [1_000, 5_000, 10_000];
 const ROUNDS = 15;

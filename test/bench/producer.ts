@@ -16,8 +16,19 @@ import { measureChild, type Runtime, startDiscardingBroker } from "./children.ts
 import type { Figures } from "./figures.ts";
 import { writePayloads } from "./payloads.ts";
 import { EVENT_TIME, LIMITS, type ProducingParameters } from "./producing.ts";
+import { knownArguments } from "../usage.ts";
 
+const USAGE =
+  `npm run bench:producer [-- [--node | --deno] [--quick] [--sizes=1024] [--codecs=none,lz4] [--seconds=3] [--brokers=discarding] [--millions=10]]
+The producer alone beside Pulsar's official clients: messages per second, CPU per message, peak memory; as Markdown.
+  --seconds         CPU time of each measurement
+  --brokers         discarding, real
+  --millions        messages of the measurement of memory`;
 const { values: options } = parseArgs({
+  args: knownArguments({
+    text: USAGE,
+    options: /^--(node|deno|quick|(sizes|codecs|brokers|seconds|millions)=.+)$/,
+  }),
   options: {
     node: { type: "boolean", default: false },
     deno: { type: "boolean", default: false },

@@ -20,6 +20,7 @@ import { createKinesisStream } from "../../src/kinesis/stream.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { kinesisClientConfig } from "../servers/kinesis.ts";
 import { startKinesisProcess } from "../servers/kinesis-process.ts";
+import { knownArguments } from "../usage.ts";
 
 const SHARDS = 16;
 const RECORDS_PER_SHARD = 10_000;
@@ -159,8 +160,11 @@ async function measure(name: string, read: Reader, url: string, limit: number): 
   );
 }
 
-const recordBytes = Number(process.argv[2] ?? 1024);
-if (!(recordBytes > 0)) throw new Error("npm run bench:reading [-- bytes of a record]");
+const [bytesGiven = "1024"] = knownArguments({
+  text: "npm run bench:reading [-- bytes of a record]\nCPU of our readers beside the stock SDK's, per MB.",
+  words: (word) => /^[1-9][0-9]*$/.test(word),
+});
+const recordBytes = Number(bytesGiven);
 const server = await startKinesisProcess({
   streamName: STREAM,
   shards: SHARDS,

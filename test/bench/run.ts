@@ -13,8 +13,14 @@ import { measureChild } from "./children.ts";
 import type { Figures } from "./figures.ts";
 import { writePayloads } from "./payloads.ts";
 import type { ProducingParameters } from "./producing.ts";
+import { knownArguments } from "../usage.ts";
 
-const args = new Set(process.argv.slice(2));
+const USAGE = `npm run bench [-- [--quick] [--node | --deno] [--profile]]
+The whole road into a real broker, beside the stock SDK reading and our producer alone, as the table that README shows.
+  --quick           few records, one round
+  --node, --deno    one runtime
+  --profile         one round, with a CPU profile of the road on Node in .cache`;
+const args = new Set(knownArguments({ text: USAGE, options: /^--(quick|node|deno|profile)$/ }));
 const SHARDS = 16;
 const RECORDS_PER_SHARD = args.has("--quick") ? 5_000 : 25_000;
 const ROUNDS = args.has("--quick") || args.has("--profile") ? 1 : 3;

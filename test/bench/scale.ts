@@ -13,15 +13,23 @@ import { startServer } from "../servers/child.ts";
 import { startKinesisProcess } from "../servers/kinesis-process.ts";
 import { startDiscardingBroker } from "./children.ts";
 import type { WorkerReport } from "./scale-worker.ts";
+import { knownArguments } from "../usage.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const USAGE =
+  `npm run bench:scale [-- [--shards=1000] [--workers=1,10] [--seconds=60] [--deno] [--fan-out [--http1]] [--idle-poll=MS]]
+What an idle shard costs one worker and ten: CPU, memory, calls. On Node, or on Deno.`;
+const args = knownArguments({
+  text: USAGE,
+  options: /^--(shards=\d+|workers=\d+(,\d+)*|seconds=\d+|idle-poll=\d+|deno|fan-out|http1)$/,
+});
 const option = (name: string, otherwise: string): string =>
-  process.argv.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3) ?? otherwise;
+  args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3) ?? otherwise;
 const SHARDS = Number(option("shards", "1000"));
 const SECONDS = Number(option("seconds", "60"));
 const WORKERS = option("workers", "1,10").split(",").map(Number);
-const runtime = process.argv.includes("--deno") ? "deno" : "node";
+const runtime = args.includes("--deno") ? "deno" : "node";
 const PATIENCE_MS = 600_000;
 
 class Worker {
@@ -70,8 +78,8 @@ async function measure(shards: number, workers: number, servers: Servers): Promi
     awsCredentialPluginParam: '{"accessKey":"bench","secretKey":"bench"}',
     applicationName: `scale-${shards}-${workers}`,
     initialPositionInStream: "TRIM_HORIZON",
-    useEnhancedFanOut: process.argv.includes("--fan-out"),
-    kinesis: { idlePollMs: Number(option("idle-poll", "1000")), http2: !process.argv.includes("--http1") },
+    useEnhancedFanOut: args.includes("--fan-out"),
+    kinesis: { idlePollMs: Number(option("idle-poll", "1000")), http2: !args.includes("--http1") },
     pulsar: { serviceUrl: servers.broker.serviceUrl, topic: "scale" },
   };
   const startedAt = performance.now();

@@ -19,6 +19,7 @@ import type { Figures, ProofScope } from "./proof.ts";
 import { simulation } from "./simulation.ts";
 import { takeover } from "./takeover.ts";
 import { unloads } from "./unloads.ts";
+import { knownArguments } from "../usage.ts";
 
 type Runtime = "node" | "deno";
 const BOTH: readonly Runtime[] = ["node", "deno"];
@@ -182,25 +183,25 @@ function table(results: readonly Result[]): string {
     .join("\n");
 }
 
+const USAGE = `npm run proof [-- [--short] [--rounds=N] [--node | --deno] [name …]]
+The proofs one after the other, on both runtimes, and a table of what came out.
+  --short           few rounds; where neither names nor runtimes are given, dear proofs on one runtime
+  --rounds=N        so many rounds
+  --node, --deno    one runtime
+names: ${Object.keys(PROOFS).join(" ")}`;
+
 async function main(): Promise<number> {
-  const args = process.argv.slice(2);
+  const args = knownArguments({
+    text: USAGE,
+    options: /^--(short|node|deno|rounds=[1-9][0-9]*)$/,
+    words: (name) => Object.hasOwn(PROOFS, name),
+  });
   const short = args.includes("--short");
   const given = Number(args.find((arg) => arg.startsWith("--rounds="))?.slice("--rounds=".length)) ||
     undefined;
   const size: Size = { short, rounds: (few, many) => given ?? (short ? few : many) };
   const asked = BOTH.filter((name) => args.includes(`--${name}`));
   const wanted = args.filter((arg) => !arg.startsWith("--"));
-  const unknown = args.filter((arg) =>
-    !(arg in PROOFS || /^--(short|node|deno|rounds=[1-9][0-9]*)$/.test(arg))
-  );
-  if (unknown.length > 0) { // a word that nobody knows must not start hours of proofs
-    say(
-      `npm run proof [-- [--short] [--rounds=N] [--node | --deno] [name …]]\nnames: ${
-        Object.keys(PROOFS).join(" ")
-      }`,
-    );
-    return unknown[0] === "--help" ? 0 : 2;
-  }
   const results: Result[] = [];
   for (const name of wanted.length > 0 ? wanted : Object.keys(PROOFS)) {
     const shortOn = wanted.length > 0 ? BOTH : PROOFS[name]!.shortOn ?? BOTH;
