@@ -86,7 +86,7 @@ for (const runtime of ["node", "deno"] as const) {
     child.stdout.setEncoding("utf8").on("data", (text: string) => words += text);
     const code = new Promise((resolve) => child.once("close", resolve));
 
-    await broker.received("orders", 1, AbortSignal.timeout(30_000));
+    await broker.received("orders", 1, AbortSignal.timeout(120_000));
     child.kill("SIGTERM");
     await code;
 

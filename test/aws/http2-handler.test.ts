@@ -165,7 +165,7 @@ test("http2 handler: a stream that nobody reads holds back itself and not its ne
 });
 
 test("http2 handler: an answer that does not begin ends by its time limit, and its connection gets no new ones", async (t) => {
-  const { server, send } = await start(t, { responseTimeoutMs: 100 });
+  const { server, send } = await start(t, { responseTimeoutMs: 1_000 });
   const open = await send("/open");
   await assert.rejects(send("/silent"), { name: "TimeoutError" });
   await send("/open");
@@ -201,7 +201,7 @@ test("http2 handler: a server that says goodbye keeps its streams and gets no ne
   const { server, handler, send } = await start(t);
   const { body } = await send("/open");
   server.sessions[0]!.goaway();
-  await delay(50);
+  await delay(500);
   await send("/open");
   assert.equal(server.sessions.length, 2);
   assert.equal(body.destroyed, false);

@@ -36,6 +36,8 @@ async function notingServer(t: TestContext, target?: string): Promise<{ url: str
     passed.once("error", () => response.destroy());
     incoming.pipe(passed);
   });
+  // As long as AWS's: after Node's five seconds a client that is slow finds its connection closed as it writes.
+  server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {
     server.closeAllConnections();

@@ -44,13 +44,13 @@ export async function received(
 ): Promise<TopicMessage[]> {
   const died = cli.exitCode.then((code) => assert.fail(`ended with ${code}: ${cli.stdout}${cli.stderr}`));
   died.catch(() => {}); // an end after the last message is none of this
-  return await Promise.race([readTopic(topic, { ...broker, count, timeoutMs: 60_000 }), died]);
+  return await Promise.race([readTopic(topic, { ...broker, count, timeoutMs: 120_000 }), died]);
 }
 
-/** Looks every 50 ms until it holds; fails after 30 s. */
+/** Looks every 50 ms until it holds; fails after a minute. */
 export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + 30_000; !await holds();) {
-    if (Date.now() > end) assert.fail(`not within 30 s: ${what}`);
+  for (const end = Date.now() + 60_000; !await holds();) {
+    if (Date.now() > end) assert.fail(`not within a minute: ${what}`);
     await delay(50);
   }
 }

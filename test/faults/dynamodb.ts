@@ -74,6 +74,8 @@ export async function startFaultyDynamoDb(t: TestContext): Promise<FaultyDynamoD
       passed.end(body);
     });
   });
+  // As long as AWS's: after Node's five seconds a client that is slow finds its connection closed as it writes.
+  server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {
     server.close();

@@ -47,7 +47,7 @@ export function assertNoSecret(...texts: readonly string[]): void {
 }
 
 /** A promise that must settle soon: nothing hangs. */
-export async function soon<T>(promise: Promise<T>, what: string, withinMs = 30_000): Promise<T> {
+export async function soon<T>(promise: Promise<T>, what: string, withinMs = 60_000): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: nothing after ${withinMs} ms`)), withinMs);
@@ -60,7 +60,7 @@ export async function soon<T>(promise: Promise<T>, what: string, withinMs = 30_0
 }
 
 /** Waits until a condition holds; fails when it does not soon. */
-export async function until(condition: () => boolean, what: string, withinMs = 30_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, withinMs = 60_000): Promise<void> {
   const end = performance.now() + withinMs;
   while (!condition()) {
     assert.ok(performance.now() < end, `${what}: not within ${withinMs} ms`);

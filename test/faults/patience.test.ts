@@ -4,6 +4,9 @@ import type { ThrottleHookEvent } from "../../mod.ts";
 import { startFaultyDynamoDb } from "./dynamodb.ts";
 import { faultWorld, soon, until } from "./kit.ts";
 
+/** What is counted here is counted under one lease, also on a machine that stands still for seconds. */
+const NO_LEASE_LOST = { leases: { failoverTimeMs: 60_000 } };
+
 /** Milliseconds between calls that came one after the other; a busy machine makes them longer, never shorter. */
 function gaps(calls: readonly { readonly at: number }[]): number[] {
   return calls.slice(1).map(({ at }, index) => at - calls[index]!.at);
@@ -82,9 +85,11 @@ test("faults patience: at the service's real limits a throttled connector keeps 
   await world.arrived(40);
   await until(() => run.throttles.length > 0, "a throttle");
   world.kinesis.clearRequests();
+  const since = performance.now();
   await new Promise((resolve) => setTimeout(resolve, 1_500));
-  const answered = world.kinesis.calls("GetRecords");
-  assert.ok(answered.length <= 10, `${answered.length} reads in 1.5 s`);
+  const reads = world.kinesis.calls("GetRecords").length;
+  const seconds = (performance.now() - since) / 1000; // on a busy machine more than asked for
+  assert.ok(reads <= 5 * seconds + 3, `${reads} reads in ${seconds} s`);
   assert.match(
     run.log.messages("warn").join("\n"),
     /Kinesis throttles reads of stream "stream-\w+".*at most 5 times/,
@@ -104,7 +109,7 @@ for (const [name, numRetries, tries] of RETRIES) {
     const dynamoDb = await startFaultyDynamoDb(t);
     const world = await faultWorld(t, { dynamoEndpoint: dynamoDb.url });
     const backoffTime = typeof numRetries === "string" ? "80" : 80;
-    const run = world.run({ numRetries, backoffTime, checkpointInterval: "300" });
+    const run = world.run({ numRetries, backoffTime, checkpointInterval: "300", ...NO_LEASE_LOST });
     await soon(run.running, "the start");
     dynamoDb.refuse = ({ checkpoint }) =>
       checkpoint === undefined ? undefined : { type: "InternalServerError" };
@@ -141,7 +146,7 @@ test("faults patience: a throttled checkpoint asks onThrottle, whose number take
     checkpoint !== undefined && refused++ < 3
       ? { type: "ProvisionedThroughputExceededException" }
       : undefined;
-  const run = world.run({ backoffTime: 60_000 }, {
+  const run = world.run({ backoffTime: 60_000, ...NO_LEASE_LOST }, {
     hooks: {
       onThrottle(event) {
         events.push(event);
@@ -169,7 +174,7 @@ test("faults patience: a checkpoint whose answer is lost is stored once, and the
   let lost = 0;
   dynamoDb.refuse = ({ checkpoint }) =>
     checkpoint !== undefined && lost++ === 0 ? { type: "InternalServerError", applied: true } : undefined;
-  const run = world.run({ numRetries: 1 });
+  const run = world.run({ numRetries: 1, ...NO_LEASE_LOST });
   world.put(3);
   await until(() => run.checkpoints.length === 1, "the checkpoint");
   assert.equal(run.checkpoints[0]!.records, 3);
@@ -185,7 +190,7 @@ test("faults patience: a shard's end is stored however often that fails, also wi
   let refused = 0;
   dynamoDb.refuse = ({ checkpoint }) =>
     checkpoint === "SHARD_END" && refused++ < 5 ? { type: "InternalServerError" } : undefined;
-  const run = world.run({ numRetries: 0, backoffTime: 20 });
+  const run = world.run({ numRetries: 0, backoffTime: 20, ...NO_LEASE_LOST });
   world.put(2, "parent");
   await world.arrived(2);
   world.kinesis.splitShard(world.streamName, "shardId-000000000000");

@@ -61,7 +61,8 @@ test("seeing: a running connector is alive and ready, and its metrics and status
 
 test("seeing: it answers while it starts and while it drains, and is ready in neither", async (t) => {
   const world = await faultWorld(t);
-  world.kinesis.inject({ operation: "ListShards", delayMs: 1_000 });
+  const refusal = { operation: "ListShards", error: "InternalFailure", times: Infinity } as const;
+  const refused = world.kinesis.inject(refusal); // it asks again and again until it is allowed to start
   world.put(1);
   let asked: (() => void) | undefined;
   const stopping = new Promise<void>((resolve) => asked = resolve);
@@ -77,6 +78,7 @@ test("seeing: it answers while it starts and while it drains, and is ready in ne
   await until(() => run.connector.httpUrl !== undefined, "it listens");
   assert.deepEqual(JSON.parse((await page(run, "/readyz")).body), { ok: false, reasons: ["starting"] });
   assert.equal((await page(run, "/livez")).status, 200);
+  refused.remove();
   await run.running;
   await run.stop();
   await soon(stopping, "onStop");
@@ -97,7 +99,7 @@ test("seeing: a port that is taken prevents the start, as a fault of the configu
 
 test("seeing: a read that hangs for ever is found, and the shard goes on in a new reader, each record once", async (t) => {
   const world = await faultWorld(t);
-  const run = world.run({ http, kinesis: { stallTimeoutMs: 45_000 } }, { clock: fastClock(60) });
+  const run = world.run({ http, kinesis: { stallTimeoutMs: 45_000 } }, { clock: fastClock(20) });
   world.put(2);
   await world.arrived(2);
   const hangs = world.kinesis.inject({ operation: "GetRecords", hang: true });
@@ -114,12 +116,13 @@ test("seeing: a read that hangs for ever is found, and the shard goes on in a ne
 });
 
 test("seeing: a subscription without records is no stall, with the shortest kinesis.stallTimeoutMs", async (t) => {
-  const world = await faultWorld(t, { heartbeatMs: 80 }); // five seconds by the connector's clock
+  const world = await faultWorld(t, { heartbeatMs: 330 }); // five seconds by the connector's clock
   const changes = { http, useEnhancedFanOut: true, kinesis: { stallTimeoutMs: 45_000 } };
-  const run = world.run(changes, { clock: fastClock(60) });
+  // Three real seconds are a stall: with less, a busy machine that stands still for a moment would be one.
+  const run = world.run(changes, { clock: fastClock(15) });
   world.put(1);
   await world.arrived(1);
-  await delay(2000);
+  await delay(5000);
   assert.equal(await metric(run, `reader_restarts_total{stream="${world.streamName}"}`), 0);
   assert.equal(world.kinesis.requests.filter(({ operation }) => operation === "SubscribeToShard").length, 1);
   await run.stop();

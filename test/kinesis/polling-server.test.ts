@@ -238,7 +238,7 @@ test("polling: an abort ends a read that the server does not answer, at once", a
   stop.abort();
   assert.equal(await next, undefined);
   assert.equal(grants.held, 0);
-  assert.ok(performance.now() - startedAt < 1000);
+  assert.ok(performance.now() - startedAt < 5000, "long before its time limit");
 });
 
 test("polling: a call that is never answered ends by its time limit, and reading goes on", async (t) => {

@@ -68,6 +68,8 @@ export async function startDynamoDbProxy(scope: Scope, target: string): Promise<
     incoming.on("error", () => {}); // the program was killed in the middle
     answer.on("error", () => {});
   });
+  // As long as AWS's: after Node's five seconds a client that is slow finds its connection closed as it writes.
+  server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   scope.after(() => {
     server.close();

@@ -228,12 +228,12 @@ test("pulsar security: a token that ends is replaced by the one in the file now,
   const file = join(folder(t), "token");
   const write = (seconds: number): void =>
     writeFileSync(file, brokerToken(broker.tokenSecretKeyFile, "admin", seconds));
-  write(3);
+  write(6);
   const { sink, notes } = await sinkWith(t, broker.serviceUrl, { type: "token", file });
   const topic = newTopic();
   const delivery = new RecordingDelivery();
   const sent: string[] = [];
-  for (const end = performance.now() + 6_000; performance.now() < end;) {
+  for (const end = performance.now() + 9_000; performance.now() < end;) {
     sendTexts(sink, delivery, [`m${sent.length}`], sent.length, topic);
     sent.push(`m${sent.length}`);
     if (sent.length === 10) write(3600);

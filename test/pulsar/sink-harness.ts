@@ -73,7 +73,7 @@ export function openSink(
 }
 
 /** Waits (without the time-out of a real clock in the assertion) until something holds. */
-export async function until(holds: () => boolean, what: string, withinMs = 20_000): Promise<void> {
+export async function until(holds: () => boolean, what: string, withinMs = 60_000): Promise<void> {
   const end = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);

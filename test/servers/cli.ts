@@ -30,7 +30,7 @@ export interface CliProcess {
   readonly exitCode: Promise<number>;
   /** Sends a signal; false when it has ended already. @param signal default SIGTERM */
   kill(signal?: NodeJS.Signals): boolean;
-  /** Resolves when stdout and stderr together match; rejects when it ends or time is up before. */
+  /** Resolves when stdout and stderr together match; rejects when it ends or time is up (a minute) before. */
   waitFor(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>;
 }
 
@@ -76,7 +76,7 @@ export function spawnCli(args: readonly string[], options: SpawnCliOptions = {})
         throw error;
       }
     },
-    waitFor: (pattern, timeoutMs = 20_000) =>
+    waitFor: (pattern, timeoutMs = 60_000) =>
       new Promise((resolve, reject) => {
         const words = () => `${output.stdout}\n${output.stderr}`;
         const end = () => {

@@ -180,7 +180,7 @@ export class KclWorker {
   }
 
   /** Waits until it holds for what was told; rejects with the last events when time is up. */
-  async until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
+  async until(what: string, holds: () => boolean, timeoutMs = 120_000): Promise<void> {
     for (const end = performance.now() + timeoutMs; await this.refresh(), !holds();) {
       if (performance.now() > end || this.told("failed").length > 0) {
         const last = this.events.slice(-20).map((event) => event.join(" ")).join("\n");

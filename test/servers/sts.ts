@@ -104,6 +104,8 @@ export async function startSts(options: StsOptions = {}): Promise<Sts> {
     );
   }
 
+  // As long as AWS's: after Node's five seconds a client that is slow finds its connection closed as it writes.
+  server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", resolve);
