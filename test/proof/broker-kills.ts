@@ -3,14 +3,11 @@
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { layRoad } from "../e2e/kit.ts";
 import { pulsarAdmin } from "../servers/admin.ts";
-import { startBroker, type TestBroker } from "../servers/broker.ts";
+import { brokersOnOneFolder } from "../servers/broker.ts";
 import { assertDelivered, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type DeliveryMode, type Figures, type ProofScope, workerConfig } from "./proof.ts";
@@ -41,13 +38,8 @@ export async function brokerKills(
   scope: ProofScope,
   { rounds, delivery }: BrokerKillsOptions,
 ): Promise<Figures> {
-  const dataDir = await mkdtemp(join(tmpdir(), "kinesis-pulsar-broker-"));
-  scope.after(() => rm(dataDir, { recursive: true, force: true }));
-  let broker: TestBroker;
-  const args = delivery === "effectively-once" ? ["--dedup"] : [];
-  const start = async () => broker = await startBroker({ dataDir, args });
-  broker = await start();
-  scope.after(() => broker.stop());
+  const brokers = brokersOnOneFolder(scope, delivery === "effectively-once" ? ["--dedup"] : []);
+  let broker = await brokers.start();
   const pulsar = await startPulsarProxy(scope, {
     serviceUrl: broker.serviceUrl,
     answerDelayMs: RECEIPT_DELAY_MS,
@@ -68,7 +60,7 @@ export async function brokerKills(
   for (; anotherRound(round, valid, rounds); round++) {
     await nextCheckpoint(worker);
     await delay(randomInt(100, 1000));
-    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 30_000);
+    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
     const owed = pulsar.heldReceipts;
     pulsar.silence(); // a JVM takes its time to die
     process.kill(broker.brokerPid, "SIGKILL");
@@ -80,7 +72,7 @@ export async function brokerKills(
       await killHard(worker);
       worker = road.run("run", config); // it waits for the broker
     }
-    await start();
+    broker = await brokers.start();
     const backAt = performance.now();
     await nextCheckpoint(worker);
     slowestMs = Math.max(slowestMs, performance.now() - backAt);

@@ -24,7 +24,7 @@ export async function cleanStop(
   scope.after(() => load.stop());
   for (let round = 0; round < rounds; round++) {
     const worker = road.run("run", config);
-    await worker.waitFor(/^record .*\n/m, 30_000);
+    await worker.waitFor(/^record .*\n/m, 60_000);
     await delay(randomInt(100, 1000));
     if (round % 2 === 1) {
       load.reshard();

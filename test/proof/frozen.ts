@@ -15,7 +15,7 @@ import { copyRest, lastRecords, leaseRows, startedShards, stopWell, until } from
 
 /** One: of two it would rightly take its share again as soon as it wakes, and read on. */
 const SHARDS = 1;
-const FAILOVER_MS = 1000;
+const FAILOVER_MS = 2000;
 /** Batches stay open so long that a frozen worker nearly always has records in one. */
 const BATCH_DELAY_MS = 200;
 const WATCHED_MS = 2000;
@@ -44,15 +44,15 @@ export async function frozen(scope: ProofScope, options: { readonly rounds: numb
     const load = new Load({ kinesis: road.kinesis, streamName: road.streamName });
     load.start();
     scope.after(() => load.stop());
-    await until("all shards read", () => startedShards(sleeper).length === SHARDS, 30_000);
+    await until("all shards read", () => startedShards(sleeper).length === SHARDS, 60_000);
     const other = road.run("run", await workerConfig(road, "other.toml", settings));
-    await other.waitFor(/copying stream/, 30_000);
+    await other.waitFor(/copying stream/, 60_000);
     await delay(randomInt(300, 1000));
 
     const frozenAt = performance.now();
     sleeper.kill("SIGSTOP");
     scope.after(() => sleeper.kill("SIGCONT"));
-    await until("takeover", () => startedShards(other).length === SHARDS, 3 * FAILOVER_MS + 5000);
+    await until("takeover", () => startedShards(other).length === SHARDS, 60_000);
     await delay(Math.max(500, 3 * FAILOVER_MS - (performance.now() - frozenAt)));
     const wholeFrames = !pulsar.isInsideFrame;
     const sent = new Set(pulsar.sent.map(({ sequenceNumber }) => sequenceNumber));

@@ -53,7 +53,7 @@ export async function kclFleet(
   await until("all records are read", async () => {
     await java.refresh();
     return new Set([...road.published(), ...road.read(java)]).size === all.size;
-  }, 30_000);
+  }, 60_000);
   for (const cli of ours) await stopped(cli);
   const duplicates = road.judge(ours, [java]);
   const steady = (steadyMs / 1000).toFixed(0);

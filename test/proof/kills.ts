@@ -130,12 +130,12 @@ async function killAt(
     await killHard(worker);
     return `${afterMs} ms after the start of the process`;
   }
-  await worker.waitFor(/^record .*\n/m, 30_000);
+  await worker.waitFor(/^record .*\n/m, 60_000);
   if (moment === "start") return await killAfter(worker, randomInt(0, 150));
   await delay(randomInt(100, 800));
   switch (moment) {
     case "running":
-      await worker.waitFor(/^checkpoint/m, 30_000); // the other moments need one that is older than the kill
+      await worker.waitFor(/^checkpoint/m, 60_000); // the other moments need one that is older than the kill
       return await killAfter(worker, randomInt(0, 800));
     case "drain":
       worker.kill("SIGTERM");

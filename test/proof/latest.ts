@@ -41,11 +41,11 @@ export async function latest(
     load.start();
     scope.after(() => load.stop());
     const [shardsBefore, afterMs] = [randomInt(1, SHARDS + 1), randomInt(0, 500)];
-    await until("shards started", () => startedShards(first).length >= shardsBefore, 30_000);
+    await until("shards started", () => startedShards(first).length >= shardsBefore, 60_000);
     await delay(afterMs);
     await killHard(first);
     const second = road.run("run", config);
-    await second.waitFor(/^record .*\n/m, 30_000);
+    await second.waitFor(/^record .*\n/m, 60_000);
     await delay(randomInt(0, 300));
     await killHard(second);
     if ((await rows.read()).every(({ checkpoint }) => checkpoint.sequenceNumber === "LATEST")) valid++;

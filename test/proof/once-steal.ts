@@ -58,15 +58,15 @@ export async function onceSteal(
   load.start();
   scope.after(() => load.stop());
   let owner = road.run("run", config);
-  await until("all shards read", () => startedShards(owner).length === SHARDS, 30_000);
+  await until("all shards read", () => startedShards(owner).length === SHARDS, 60_000);
   let other = road.run("run", config);
   let [valid, inFlight, freezes, zombies] = [0, 0, 0, 0];
   let round = 0;
   for (; anotherRound(round, valid, rounds); round++) {
-    await other.waitFor(/copying stream/, 30_000);
+    await other.waitFor(/copying stream/, 60_000);
     await nextCheckpoint(owner);
     await delay(randomInt(300, 1200));
-    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 30_000);
+    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
     const isFreeze = round % FREEZE_EVERY === 1;
     const since = other.stdout.length;
     if (isFreeze) owner.kill("SIGSTOP");
@@ -96,7 +96,7 @@ export async function onceSteal(
   }
   await load.stop();
   for (const worker of [other, owner]) {
-    await worker.waitFor(/copying stream/, 30_000);
+    await worker.waitFor(/copying stream/, 60_000);
     await stopWell(worker);
   }
   await copyRest(road, config);

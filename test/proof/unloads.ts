@@ -41,7 +41,7 @@ export async function unloads(scope: ProofScope, { rounds, delivery }: UnloadsOp
   const admin = pulsarAdmin();
   for (let round = 0; round < rounds; round++) {
     await delay(randomInt(20, 300));
-    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 30_000);
+    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
     const closed = reopened(worker.stderr);
     await admin.unload(round % 4 === 3 ? topic : `${topic}-partition-${randomInt(PARTITIONS)}`);
     await until("a producer is closed", () => reopened(worker.stderr) > closed, 2000)

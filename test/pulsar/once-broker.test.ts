@@ -2,11 +2,8 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
-import { brokerMissing, startBroker, type TestBroker } from "../servers/broker.ts";
+import { brokerMissing, brokersOnOneFolder, startBroker, type TestBroker } from "../servers/broker.ts";
 import { pulsarAdmin } from "../servers/admin.ts";
 import { readTopic } from "../servers/topic-reader.ts";
 import {
@@ -117,10 +114,8 @@ test(
   "pulsar once, real broker: killed with -9 and started on its data, nothing is there twice",
   { skip },
   async (t) => {
-    const dataDir = mkdtempSync(join(tmpdir(), "once-broker-"));
-    t.after(() => rmSync(dataDir, { recursive: true, force: true }));
-    const before = await startBroker({ args: ["--dedup"], dataDir });
-    t.after(() => before.stop());
+    const brokers = brokersOnOneFolder(t, ["--dedup"]);
+    const before = await brokers.start();
     const topic = newTopic("killed");
     const messagesOf = messagesFor(topic);
     const total = 8_000;
@@ -141,8 +136,8 @@ test(
         await until(() => delivery.acks.size > 1000, "it is going on", 90_000);
         process.kill(before.brokerPid, "SIGKILL");
         await before.stop();
-        after = startBroker({ args: ["--dedup"], dataDir });
-        after.then((broker) => t.after(() => broker.stop()), () => {});
+        after = brokers.start();
+        after.catch(() => {}); // awaited below
       },
     });
     const { serviceUrl } = await after!;

@@ -1,13 +1,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { pulsarAdmin } from "./admin.ts";
-import { brokerMissing, pulsarBroker, startBroker } from "./broker.ts";
+import { brokerMissing, brokersOnOneFolder, pulsarBroker } from "./broker.ts";
 import { type MessageToSend, readTopic, sendToTopic, summarizeTopic } from "./topic-reader.ts";
 
 const skip = brokerMissing() ?? false;
@@ -154,15 +151,12 @@ test("servers: the judge waits for messages, shows more than were asked for, and
 });
 
 test("servers: a broker killed outright is started again on the same data and ports", { skip }, async (t) => {
-  const dataDir = mkdtempSync(join(tmpdir(), "broker-data-"));
-  t.after(() => rmSync(dataDir, { recursive: true, force: true }));
-  const first = await startBroker({ dataDir, args: ["--heap", "256m"] });
-  t.after(() => first.stop());
+  const brokers = brokersOnOneFolder(t, ["--heap", "256m"]);
+  const first = await brokers.start();
   await sendToTopic("kept", [{ data: Buffer.from("before") }], { serviceUrl: first.serviceUrl });
   process.kill(first.brokerPid, "SIGKILL");
   await first.stop();
-  const second = await startBroker({ dataDir, args: ["--heap", "256m"] });
-  t.after(() => second.stop());
+  const second = await brokers.start();
   assert.equal(second.serviceUrl, first.serviceUrl);
   assert.equal(second.adminUrl, first.adminUrl);
   const read = await readTopic("kept", { serviceUrl: second.serviceUrl, count: 1 });

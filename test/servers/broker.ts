@@ -2,7 +2,9 @@
 // One broker serves a whole run: the runner starts it and hands it on in TEST_PULSAR_URL and TEST_PULSAR_ADMIN_URL.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { startServer } from "./child.ts";
@@ -61,6 +63,29 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Tes
     args: [LAUNCHER, "--until-eof", ...data, ...(options.args ?? [])],
   });
   return { ...server.ready as unknown as TestBroker, pid: server.pid, stop: () => server.stop() };
+}
+
+/**
+ * Brokers that take turns on one folder, whose data and ports each finds again. At the scope's end they are stopped and
+ * then the folder is removed: hooks run in the order of their calls, and a broker that still runs writes into it.
+ */
+export function brokersOnOneFolder(
+  scope: { after(close: () => unknown): void },
+  args: readonly string[] = [],
+): { start(): Promise<TestBroker> } {
+  const dataDir = mkdtempSync(join(tmpdir(), "kinesis-pulsar-broker-"));
+  const started: Promise<TestBroker>[] = [];
+  scope.after(async () => {
+    for (const starting of started) await starting.then((broker) => broker.stop(), () => {}); // who started it was told
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  return {
+    start() {
+      const starting = startBroker({ args, dataDir });
+      started.push(starting);
+      return starting;
+    },
+  };
 }
 
 /**
