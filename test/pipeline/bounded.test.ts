@@ -1,8 +1,10 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { sentinel } from "../../src/core/position.ts";
-import type { Lease } from "../../src/leases/store.ts";
-import { unfinishedUntil } from "../../src/pipeline/until.ts";
+import { MemoryLeaseStore } from "../../src/leases/memory.ts";
+import type { Lease, LeaseScan } from "../../src/leases/store.ts";
+import { allPastUntil, unfinishedUntil } from "../../src/pipeline/until.ts";
+import { FakeClock, RecordingLogger } from "../fakes.ts";
 import { child, page, record, shard, world } from "./kit.ts";
 
 const UNTIL = Date.UTC(2026, 0, 1) + 60_000;
@@ -30,6 +32,49 @@ test("until: finished shards, shards past the time and their descendants do not 
   assert.deepEqual(names([]), ["b", "c", "d", "e"]);
   assert.deepEqual(names(["b"]), ["e"]);
   assert.deepEqual(names(["b", "e"]), []);
+});
+
+test("until: a lease that is written while a scan goes by keeps a run going", async () => {
+  const clock = new FakeClock();
+  const steps: (() => Promise<unknown>)[] = [];
+  /** Tables of two pages, read ten seconds apart; the children's is the first. */
+  class PagedStore extends MemoryLeaseStore {
+    override async scan(): Promise<LeaseScan> {
+      const page = async (from: string, to: string) =>
+        (await super.scan()).leases.filter(({ leaseKey: key }) => key >= from && key < to);
+      const first = await page("a", "p");
+      await steps.shift()?.();
+      await clock.sleep(10_000);
+      return { leases: [...first, ...await page("p", "z")], foreignItems: 0 };
+    }
+  }
+  const store = new PagedStore();
+  const finish = (key: string) => store.update(key, 1, { checkpoint: sentinel("SHARD_END") });
+  await store.create(lease("parent", "5"));
+  await store.create(lease("past", "5"));
+  steps.push(
+    async () => {
+      await store.create(lease("child", "TRIM_HORIZON", ["parent"]));
+      await finish("parent");
+    },
+    // What the first scan missed is at its end, too, and what comes after it is missed by the second.
+    async () => {
+      await store.create(lease("grandchild", "TRIM_HORIZON", ["child"]));
+      await finish("child");
+    },
+  );
+  const { signal } = new AbortController();
+  const past = new Set(["past"]);
+  const log = new RecordingLogger();
+  let isDone = false;
+  const watched = allPastUntil({ store, clock, log, signal, past, isReading: () => false });
+  void watched.then(() => isDone = true);
+  await clock.advance(100_000);
+  assert.equal(isDone, false, "the grandchild is not read");
+  await finish("grandchild");
+  await clock.advance(40_000);
+  assert.equal(await watched, true);
+  assert.equal(clock.sleeping, 0);
 });
 
 test("until: the first record at or after the time and all behind it are neither published nor checkpointed", async () => {
