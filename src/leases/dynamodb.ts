@@ -46,8 +46,10 @@ type Item = Record<string, AttributeValue>;
 const TABLE_READY_POLL: Backoff = { firstMs: 50, maxMs: 1000 };
 const TABLE_READY_LIMIT_MS = 600_000;
 
-// How long after its begin a failed scan may be gone on with. Of a finished shard and its children a scan has to see one
-// at least; finished rows stay for five minutes (`keepFinishedMs`, and the KCL's), so a minute is far from missing both.
+// How long after its begin a failed scan may be gone on with. Of a finished shard and its children a scan should see one
+// at least. Our finished rows stay for five minutes (`keepFinishedMs`); the KCL's may go as soon as the children have
+// begun (it waits for five minutes since its last deletion, not since the shard's end), so who writes leases by what a
+// scan lacks looks twice (shard-sync.ts).
 const RESUME_WITHIN_MS = 60_000;
 
 /** Loads the SDK and makes a {@link LeaseStore}; nothing is asked of AWS yet. */

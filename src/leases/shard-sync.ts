@@ -65,6 +65,8 @@ interface Listing {
 
 interface Snapshot {
   readonly lineage: Lineage;
+  /** By a second scan: what both lack is written. */
+  readonly again: () => Promise<Lineage>;
   readonly leased: ReadonlySet<string>;
   /** Kinesis' clock. */
   readonly kinesisNow: number;
@@ -81,7 +83,7 @@ const SNAPSHOT_MS = 60_000;
 /**
  * Writes the leases that a table lacks. Rejects with ConnectorErrors; retryable ones may be tried again.
  *
- * What is written is decided by a listing, then Kinesis' time, then a consistent scan, in this order: a lease that
+ * What is written is decided by a listing, then Kinesis' time, then two consistent scans, in this order: a lease that
  * another worker writes later, for a parent of a listed shard, is not connected before that time. So a shard that
  * begins at LATEST since then misses nothing that its parent's reader would have promised.
  */
@@ -129,7 +131,12 @@ export class ShardSync {
       const now = { known: leases };
       return await this.#lacksNothing(now, signal) ? 0 : await this.#complete(now, signal);
     }
-    return await this.#write(this.#lineage(leases, listing), { kinesisNow, written: new Set() }, signal);
+    const again = this.#secondLook(listing, signal);
+    return await this.#write(
+      this.#lineage(leases, listing),
+      { again, kinesisNow, written: new Set() },
+      signal,
+    );
   }
 
   /**
@@ -164,12 +171,15 @@ export class ShardSync {
 
   async #write(
     lineage: Lineage,
-    { kinesisNow, written }: Pick<Snapshot, "kinesisNow" | "written">,
+    { again, kinesisNow, written }: Pick<Snapshot, "again" | "kinesisNow" | "written">,
     signal: AbortSignal,
     below?: readonly string[],
   ): Promise<number> {
     const { create, stream, log, tableName } = this.#options;
-    const missing = lineage.missing(below).filter(({ shard }) => !written.has(shard.shardId));
+    const lacking = lineage.missing(below).filter(({ shard }) => !written.has(shard.shardId));
+    if (lacking.length === 0) return 0;
+    const still = new Set((await again()).missing(below).map(({ shard }) => shard.shardId));
+    const missing = lacking.filter(({ shard }) => still.has(shard.shardId));
     if (missing.length === 0) return 0;
     const created = await create(missingLeases(missing, { stream, kinesisNow }), signal);
     for (const { shard } of missing) written.add(shard.shardId);
@@ -179,6 +189,21 @@ export class ShardSync {
       log.info(`wrote ${created} leases that were missing: ${which.join(", ")}${more}`, { table: tableName });
     }
     return created;
+  }
+
+  /**
+   * What a second scan shows, made when it is first asked for. A throttled scan takes up to a minute. It may miss leases
+   * that are written meanwhile, to pages that it has read, and also their finished parent, which a Java worker deletes as
+   * soon as they have begun: that shard would be read a second time from its start.
+   */
+  #secondLook(listing: Listing, signal: AbortSignal): () => Promise<Lineage> {
+    let look: Promise<Lineage> | undefined;
+    const scan = async () => this.#lineage(await this.#options.scan(signal), listing);
+    return () =>
+      look ??= scan().catch((error) => {
+        look = undefined;
+        throw error;
+      });
   }
 
   /** Of a listing and a scan that begin from now on; all who ask before they begin share them. */
@@ -199,7 +224,8 @@ export class ShardSync {
     const leases = await scan(stop);
     const leased = new Set(leases.map(({ leaseKey }) => leaseKey));
     const lineage = this.#lineage(leases, listing);
-    return this.#snapshot = { lineage, leased, kinesisNow: now, at, written: new Set() };
+    const again = this.#secondLook(listing, stop);
+    return this.#snapshot = { lineage, again, leased, kinesisNow: now, at, written: new Set() };
   }
 
   async #list(signal: AbortSignal, listed?: readonly Shard[], initial?: readonly Shard[]): Promise<Listing> {

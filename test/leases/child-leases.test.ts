@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
 import type { OperationReport } from "../../src/core/telemetry.ts";
+import { MemoryLeaseStore } from "../../src/leases/memory.ts";
+import type { LeaseScan, ScanOptions } from "../../src/leases/store.ts";
 import { leaseKeys, streamRow, StreamWorld } from "./stream-world.ts";
 import { StreamModel } from "./stream-model.ts";
 
@@ -208,6 +210,36 @@ test("children: while Kinesis does not list, a shard's end waits; what is wrong 
   world.failure = undefined;
   assert.equal(await world.end(worker, "0"), false);
   assert.equal(await world.end(worker, "0"), true);
+  await worker.coordinator.stop();
+});
+
+test("children: a shard that ends and is deleted while a scan goes by, its children missed, is not read again", async () => {
+  const world = new StreamWorld(new StreamModel(3), { position: "TRIM_HORIZON" });
+  await world.streamRows("1");
+  await world.store.create(streamRow(world.stream, "0", { leaseOwner: "java", leaseCounter: 5 }));
+  const children: readonly string[] = world.stream.split("0");
+  let meanwhile: (() => Promise<void>) | undefined;
+  /** Reads the children's page first; something may happen before the other one. */
+  class PagedStore extends MemoryLeaseStore {
+    override async scan({ consistent }: ScanOptions = {}): Promise<LeaseScan> {
+      const first = (await super.scan()).leases.filter(({ leaseKey }) => children.includes(leaseKey));
+      if (consistent) {
+        await meanwhile?.();
+        meanwhile = undefined;
+      }
+      const others = (await super.scan()).leases.filter(({ leaseKey }) => !children.includes(leaseKey));
+      return { leases: [...first, ...others], foreignItems: 0 };
+    }
+  }
+  const worker = await world.started("w", { store: new PagedStore(world.table) });
+  const begun = { leaseOwner: "java", checkpoint: { sequenceNumber: "77", subSequenceNumber: 0 } };
+  meanwhile = async () => {
+    for (const id of children) await world.store.create(streamRow(world.stream, id, begun));
+    await world.store.update("0", 5, { checkpoint: END, childShardIds: [...children] });
+    await world.store.delete("0", 6);
+  };
+  assert.equal(await worker.coordinator.createChildLeases([]), "created");
+  assert.deepEqual(await leaseKeys(world), ["1", "2", ...children].sort(), "shard 2 had none, and gets it");
   await worker.coordinator.stop();
 });
 
