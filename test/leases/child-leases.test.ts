@@ -243,11 +243,15 @@ test("children: a shard that ends and is deleted while a scan goes by, its child
   await worker.coordinator.stop();
 });
 
-/** Listens to what a worker reports without a step. */
-function listening() {
+/** A worker whose reports without a step are listened to. */
+async function listening(shards: number, rows: string) {
+  const world = new StreamWorld(new StreamModel(shards), { position: "TRIM_HORIZON" });
+  await world.streamRows(rows);
   const reports: OperationReport[] = [];
+  const telemetry = { report: (report: OperationReport) => void reports.push(report) };
   return {
-    telemetry: { report: (report: OperationReport) => void reports.push(report) },
+    world,
+    worker: await world.started("w", { telemetry }),
     /** What was reported of an operation since the last time. */
     take: (operation: string) => {
       const found = reports.filter((report) => report.operation === operation && report.step === undefined);
@@ -258,10 +262,7 @@ function listening() {
 }
 
 test("children: each look at a merge whose other parent has no lease is told in the KCL's words, until it has one", async () => {
-  const world = new StreamWorld(new StreamModel(2), { position: "TRIM_HORIZON" });
-  await world.streamRows("0");
-  const { telemetry, take } = listening();
-  const worker = await world.started("w", { telemetry });
+  const { world, worker, take } = await listening(2, "0");
   world.stream.merge("0", "1");
   assert.equal(await world.end(worker, "0"), false);
   assert.deepEqual(take("ShutdownTask"), [
@@ -276,10 +277,7 @@ test("children: each look at a merge whose other parent has no lease is told in 
 });
 
 test("children: an only child that does not name two parents is told in the KCL's words; a split's are not", async () => {
-  const world = new StreamWorld(new StreamModel(2), { position: "TRIM_HORIZON" });
-  await world.streamRows("0 1");
-  const { telemetry, take } = listening();
-  const worker = await world.started("w", { telemetry });
+  const { world, worker, take } = await listening(2, "0 1");
   world.stream.split("0");
   const children = world.stream.children("0");
   assert.equal(await worker.coordinator.createChildLeases(children), "created");
@@ -296,10 +294,7 @@ test("children: an only child that does not name two parents is told in the KCL'
 });
 
 test("children: bringing stream and table together is one ShardSyncTask, and a failed one is told as such", async () => {
-  const world = new StreamWorld(new StreamModel(1), { position: "TRIM_HORIZON" });
-  await world.streamRows("0");
-  const { telemetry, take } = listening();
-  const worker = await world.started("w", { telemetry });
+  const { world, worker, take } = await listening(1, "0");
   const results = () => take("ShardSyncTask").map(({ success }) => success);
   const { coordinator } = worker;
   await coordinator.completeLeases(

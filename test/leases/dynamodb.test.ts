@@ -1,9 +1,7 @@
 // What only DynamoDB can do wrong: tables of another shape, pages, silence, refusals.
 
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Buffer } from "node:buffer";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import assert from "node:assert/strict";
 import type { Clock } from "../../src/core/clock.ts";
 import { ConnectorError, type ErrorCode } from "../../src/core/errors.ts";
@@ -14,30 +12,11 @@ import { openLeaseTable } from "../../src/leases/preflight.ts";
 import type { LeaseStore } from "../../src/leases/store.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { dynaliteClientConfig, startDynalite } from "../servers/dynalite.ts";
+import { dynamoServer, storeAt } from "./dynamo-server.ts";
 import { newRow, STREAM } from "./stores.ts";
 
 // For servers that never answer: nobody wants to wait ten seconds for that.
 const fastClock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 20, signal) };
-
-async function storeAt(t: TestContext, url: string, clock: Clock = systemClock): Promise<LeaseStore> {
-  const store = await createDynamoDbLeaseStore({
-    tableName: "leases",
-    clientConfig: dynaliteClientConfig(url),
-    clock,
-  });
-  t.after(() => store.close());
-  return store;
-}
-
-async function startServer(t: TestContext, listener: RequestListener): Promise<string> {
-  const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 const open = (store: LeaseStore) => store.open(new AbortController().signal);
 
@@ -175,7 +154,7 @@ test("leases: DynamoDB: the version of a KCL 3.x fleet is found in its own table
 
 test("leases: DynamoDB: a server that never answers costs one time-out, and the write may have been applied", async (t) => {
   let requests = 0;
-  const url = await startServer(t, () => void requests++);
+  const url = await dynamoServer(t, () => void requests++);
   const store = await storeAt(t, url, fastClock);
   await assert.rejects(store.update("s", 1, {}), (error) => {
     coded("AWS_UNAVAILABLE", true, "UpdateItem", '"leases"', '"s"', "3333 ms")(error);
@@ -196,7 +175,7 @@ test("leases: DynamoDB: a credential provider that never answers ends in time to
 });
 
 test("leases: DynamoDB: an aborted scan ends at once", async (t) => {
-  const url = await startServer(t, () => {});
+  const url = await dynamoServer(t, () => {});
   const store = await storeAt(t, url);
   const abort = new AbortController();
   const scan = assert.rejects(store.scan({ signal: abort.signal }), { name: "AbortError" });
@@ -207,16 +186,16 @@ test("leases: DynamoDB: an aborted scan ends at once", async (t) => {
 test("leases: DynamoDB: nobody listening, a cut connection and an answer of 500 are AWS_UNAVAILABLE", async (t) => {
   const nobody = await storeAt(t, "http://127.0.0.1:1");
   await assert.rejects(nobody.get("s"), coded("AWS_UNAVAILABLE", true, "GetItem"));
-  const cut = await storeAt(t, await startServer(t, (request) => void request.socket.destroy()));
+  const cut = await storeAt(t, await dynamoServer(t, (request) => void request.socket.destroy()));
   await assert.rejects(cut.get("s"), coded("AWS_UNAVAILABLE", true));
-  const broken = await storeAt(t, await startServer(t, (_, response) => response.writeHead(500).end()));
+  const broken = await storeAt(t, await dynamoServer(t, (_, response) => response.writeHead(500).end()));
   await assert.rejects(broken.get("s"), coded("AWS_UNAVAILABLE", true));
 });
 
 test("leases: DynamoDB: refusals keep their meaning over the wire, and only one attempt is made", async (t) => {
   let type = "";
   let requests = 0;
-  const url = await startServer(t, (_request, response) => {
+  const url = await dynamoServer(t, (_request, response) => {
     requests++;
     response.writeHead(400, { "content-type": "application/x-amz-json-1.0" });
     response.end(
@@ -245,7 +224,7 @@ test("leases: DynamoDB: refusals keep their meaning over the wire, and only one 
 
 test("leases: DynamoDB: not being allowed to look for a KCL 3.x fleet is unknown, being throttled is not", async (t) => {
   let type = "AccessDeniedException";
-  const url = await startServer(t, (_request, response) => {
+  const url = await dynamoServer(t, (_request, response) => {
     response.writeHead(400, { "content-type": "application/x-amz-json-1.0" });
     response.end(JSON.stringify({ __type: type, message: "no" }));
   });

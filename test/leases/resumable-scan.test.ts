@@ -1,13 +1,10 @@
 // Scans of tables with many pages, some of which fail: what was read stays read, and who judges by it knows its age.
 
-import { Buffer } from "node:buffer";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { test, type TestContext } from "node:test";
 import assert from "node:assert/strict";
 import type { Clock } from "../../src/core/clock.ts";
 import { ConnectorError } from "../../src/core/errors.ts";
-import { createDynamoDbLeaseStore } from "../../src/leases/dynamodb.ts";
 import { liveOwners, ownerStates } from "../../src/leases/live-owners.ts";
 import { MeasuredLeaseStore } from "../../src/leases/measured-store.ts";
 import { MemoryLeaseStore } from "../../src/leases/memory.ts";
@@ -17,8 +14,9 @@ import { toItem } from "../../src/leases/row.ts";
 import type { LeaseScan, LeaseStore, ScanOptions } from "../../src/leases/store.ts";
 import type { OperationReport } from "../../src/core/telemetry.ts";
 import { systemClock } from "../../src/runtime.ts";
-import { dynaliteClientConfig, startDynalite } from "../servers/dynalite.ts";
+import { startDynalite } from "../servers/dynalite.ts";
 import { FakeClock, RecordingLogger } from "../fakes.ts";
+import { dynamoServer, storeAt } from "./dynamo-server.ts";
 import { throttled } from "./faulty-store.ts";
 import { newRow } from "./stores.ts";
 import { World } from "./world.ts";
@@ -27,32 +25,14 @@ const PAGES = 4;
 const ALL = ["shard-0", "shard-1", "shard-2", "shard-3"];
 const { signal } = new AbortController();
 
-/** A server at a free port; `answer` is given each request with its body. */
-async function startServer(
-  t: TestContext,
-  answer: (request: IncomingMessage, body: string, response: ServerResponse) => unknown,
-): Promise<string> {
-  const server = createServer((request, response) => {
-    const parts: Buffer[] = [];
-    request.on("data", (part) => parts.push(part));
-    request.on("end", () => answer(request, Buffer.concat(parts).toString(), response));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 /** A table of four pages with a lease each. `fail` decides about each request for a page. */
 async function pagedTable(
   t: TestContext,
   fail: (page: number) => "throttle" | "break" | "refuse" | undefined,
 ) {
   const asked: number[] = [];
-  const url = await startServer(t, (_request, body, response) => {
-    const { ExclusiveStartKey: after } = JSON.parse(body);
+  const url = await dynamoServer(t, async (request, response) => {
+    const { ExclusiveStartKey: after } = JSON.parse(await text(request));
     const page = after === undefined ? 0 : Number(after.leaseKey.S.slice("shard-".length)) + 1;
     asked.push(page);
     const fault = fail(page);
@@ -67,16 +47,6 @@ async function pagedTable(
     return response.end(JSON.stringify(answer));
   });
   return { asked, url };
-}
-
-async function storeAt(t: TestContext, url: string, clock: Clock = systemClock): Promise<LeaseStore> {
-  const store = await createDynamoDbLeaseStore({
-    tableName: "leases",
-    clientConfig: dynaliteClientConfig(url),
-    clock,
-  });
-  t.after(() => store.close());
-  return store;
 }
 
 const keysOf = (scan: LeaseScan) => scan.leases.map(({ leaseKey }) => leaseKey);
@@ -162,7 +132,8 @@ test("leases: resumed scan: DynamoDB's own keys lead on, rows deleted meanwhile 
   const dynalite = await startDynalite();
   t.after(() => dynalite.close());
   let scans = 0;
-  const url = await startServer(t, async (request, body, response) => {
+  const url = await dynamoServer(t, async (request, response) => {
+    const body = await text(request);
     const target = String(request.headers["x-amz-target"]);
     if (target.endsWith(".Scan") && ++scans === 3) return response.writeHead(500).end();
     const { authorization = "", "x-amz-date": date = "" } = request.headers;
