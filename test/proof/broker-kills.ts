@@ -79,6 +79,9 @@ export async function brokerKills(
     scope.say?.(`${round + 1}: killed with ${owed} receipts owed, ${left.inFlight} shards in flight`);
   }
   await load.stop();
+  // a producer may still wait for its next attempt, longer than a stop waits for receipts
+  const caughtUp = async () => remains(worker, await rows.read()).inFlight === 0;
+  await until("all that was read is acknowledged", caughtUp, 120_000);
   await stopWell(worker);
   await copyRest(road, config);
   const verdict = await judge(road.topic, load, { serviceUrl: broker.serviceUrl });
