@@ -6,7 +6,6 @@ import type {
   AttributeValue,
   DynamoDBClient,
   DynamoDBClientConfig,
-  ScanCommandOutput,
   TableDescription,
 } from "@aws-sdk/client-dynamodb";
 import { type Backoff, backoffDelay } from "../core/backoff.ts";
@@ -16,6 +15,7 @@ import { withDeadline } from "./deadline.ts";
 import { toConnectorError } from "./errors.ts";
 import { toUpdateExpression } from "./expression.ts";
 import { fromItem, type ItemChange, type LeaseItem, toItem, toItemChange, toMetaChange } from "./row.ts";
+import { type ScanPage, scanPages } from "./scan-pages.ts";
 import type {
   ClientVersion,
   Lease,
@@ -45,12 +45,6 @@ type Item = Record<string, AttributeValue>;
 // A new table is ACTIVE within seconds; the KCL gives up after ten minutes too.
 const TABLE_READY_POLL: Backoff = { firstMs: 50, maxMs: 1000 };
 const TABLE_READY_LIMIT_MS = 600_000;
-
-// How long after its begin a failed scan may be gone on with. Of a finished shard and its children a scan should see one
-// at least. Our finished rows stay for five minutes (`keepFinishedMs`); the KCL's may go as soon as the children have
-// begun (it waits for five minutes since its last deletion, not since the shard's end), so who writes leases by what a
-// scan lacks looks twice (shard-sync.ts).
-const RESUME_WITHIN_MS = 60_000;
 
 /** Loads the SDK and makes a {@link LeaseStore}; nothing is asked of AWS yet. */
 export async function createDynamoDbLeaseStore(options: DynamoDbLeaseStoreOptions): Promise<LeaseStore> {
@@ -97,31 +91,8 @@ class DynamoDbLeaseStore implements LeaseStore {
     }
   }
 
-  async scan({ consistent = false, cursor = {}, signal }: ScanOptions = {}): Promise<LeaseScan> {
-    const now = this.#clock.monotonic();
-    if (cursor.soFar !== undefined && now - cursor.soFar.startedAt > RESUME_WITHIN_MS) {
-      cursor.soFar = undefined;
-    }
-    const { startedAt = now, leases: read = [], foreignItems: foreign = 0, next } = cursor.soFar ?? {};
-    const leases = [...read];
-    let foreignItems = foreign;
-    let from = next as Item | undefined;
-    do {
-      let page: ScanCommandOutput;
-      try {
-        page = await this.#scanPage(from, consistent, signal);
-      } catch (error) {
-        if (from !== undefined) cursor.soFar = { startedAt, leases, foreignItems, next: from };
-        throw error;
-      }
-      for (const item of page.Items ?? []) {
-        const lease = fromItem(fromSdk(item), this.tableName);
-        if (lease === undefined) foreignItems++;
-        else leases.push(lease);
-      }
-      from = page.LastEvaluatedKey;
-    } while (from !== undefined);
-    return { leases, foreignItems };
+  scan({ consistent = false, cursor, signal }: ScanOptions = {}): Promise<LeaseScan> {
+    return scanPages<Item>((from) => this.#scanPage(from, consistent, signal), this.#clock, cursor);
   }
 
   async get(leaseKey: string): Promise<Lease | undefined> {
@@ -212,21 +183,24 @@ class DynamoDbLeaseStore implements LeaseStore {
     this.#client.destroy();
   }
 
-  #scanPage(
+  async #scanPage(
     from: Item | undefined,
     consistent: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<ScanCommandOutput> {
+  ): Promise<ScanPage<Item>> {
     const command = new this.#sdk.ScanCommand({
       TableName: this.tableName,
       ConsistentRead: consistent,
       ...(from === undefined ? {} : { ExclusiveStartKey: from }),
     });
-    return this.#call(
+    const { Items: items = [], LastEvaluatedKey: next } = await this.#call(
       { operation: "Scan", table: this.tableName },
       (abortSignal) => this.#client.send(command, { abortSignal }),
       { signal },
     );
+    const leases = items.map((item) => fromItem(fromSdk(item), this.tableName))
+      .filter((lease) => lease !== undefined);
+    return { leases, foreignItems: items.length - leases.length, next };
   }
 
   async #describe(tableName: string, signal?: AbortSignal): Promise<TableDescription | undefined> {

@@ -4,14 +4,18 @@
 import type { LeaseScan, LeaseStore, ScanCursor, ScanOptions } from "./store.ts";
 
 /**
- * One scan, for who repeats calls that fail: each call of the function goes on with the page at which the one before
- * failed. Every failed page is a failed call, to be waited for, counted and told as any other.
- * Rejects as {@link LeaseStore.scan} does.
+ * Scans for who repeats calls that fail: each call of the function goes on with the page at which the one before
+ * failed; after one that succeeded the next begins anew. Every failed page is a failed call, to be waited for, counted
+ * and told as any other. Rejects as {@link LeaseStore.scan} does.
  */
 export function resumableScan(
   store: Pick<LeaseStore, "scan">,
   options: Omit<ScanOptions, "cursor"> = {},
 ): () => Promise<LeaseScan> {
-  const cursor: ScanCursor = {};
-  return () => store.scan({ ...options, cursor });
+  let cursor: ScanCursor = {};
+  return async () => {
+    const scan = await store.scan({ ...options, cursor });
+    cursor = {};
+    return scan;
+  };
 }

@@ -29,6 +29,8 @@ export interface RetryOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onThrottle?: OnLeaseThrottle | undefined;
+  /** What waits meanwhile: a sentence for the warnings. @default said by the call */
+  readonly waitsFor?: string | undefined;
 }
 
 /** So many calls to one table at once, as the KCL's renewals. */
@@ -71,10 +73,11 @@ export class Retry {
    */
   async delayAfter(error: ConnectorError, attempt: number, quiet = false): Promise<number> {
     if (!error.retryable) throw error;
-    const { log, clock, onThrottle } = this.#options;
+    const { log, clock, onThrottle, waitsFor } = this.#options;
     const delayMs = backoffDelay(BACKOFF, attempt, clock.random());
     const fields = { code: error.code, attempt, delayMs, ...error.where };
-    const message = `${error.message}; it is tried again until it succeeds`;
+    const message = `${error.message}; it is tried again until it succeeds` +
+      (waitsFor === undefined ? "" : `: ${waitsFor}`);
     if (!quiet && attempt % WARN_EVERY_ATTEMPTS === 1) log.warn(message, fields);
     else log.debug(message, fields);
     if (error.code !== "THROTTLED" || onThrottle === undefined) return delayMs;

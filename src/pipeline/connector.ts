@@ -274,6 +274,7 @@ export class Connector {
       clock,
       log,
       signal: this.#stopping.signal,
+      onThrottle: this.#onThrottle,
       past: this.#past,
       // A shard that waits for its parents keeps nothing going: they may have stopped at the time for ever.
       isReading: () => Array.from(this.#running.values()).some(({ consumer }) => consumer.isReading),

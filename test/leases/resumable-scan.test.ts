@@ -128,6 +128,18 @@ test("leases: resumed scan: a minute after its begin it begins anew, for its fir
   assert.deepEqual(asked, [2, 3]);
 });
 
+test("leases: resumed scan: after one that came to its end the next begins anew", async (t) => {
+  let failing = true;
+  const { asked, url } = await pagedTable(t, (page) => page === 2 && failing ? "throttle" : undefined);
+  const attempt = resumableScan(await storeAt(t, url));
+  await assert.rejects(attempt(), { code: "THROTTLED" });
+  failing = false;
+  assert.deepEqual(keysOf(await attempt()), ALL);
+  assert.deepEqual(asked.splice(0), [0, 1, 2, 2, 3]);
+  assert.deepEqual(keysOf(await attempt()), ALL);
+  assert.deepEqual(asked, [0, 1, 2, 3], "no row is one that was read before");
+});
+
 test("leases: resumed scan: DynamoDB's own keys lead on, rows deleted meanwhile included", async (t) => {
   const dynalite = await startDynalite();
   t.after(() => dynalite.close());

@@ -1,10 +1,12 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { ConnectorError } from "../../src/core/errors.ts";
 import { sentinel } from "../../src/core/position.ts";
 import { MemoryLeaseStore } from "../../src/leases/memory.ts";
 import type { Lease, LeaseScan } from "../../src/leases/store.ts";
 import { allPastUntil, unfinishedUntil } from "../../src/pipeline/until.ts";
 import { FakeClock, RecordingLogger } from "../fakes.ts";
+import { FaultyStore, throttled } from "../leases/faulty-store.ts";
 import { child, page, record, shard, world } from "./kit.ts";
 
 const UNTIL = Date.UTC(2026, 0, 1) + 60_000;
@@ -74,6 +76,67 @@ test("until: a lease that is written while a scan goes by keeps a run going", as
   await finish("grandchild");
   await clock.advance(40_000);
   assert.equal(await watched, true);
+  assert.equal(clock.sleeping, 0);
+});
+
+/** A run that has copied everything, and whose table answers no scan while there is a fault. */
+async function copied(fault: ConnectorError | undefined) {
+  const clock = new FakeClock();
+  const log = new RecordingLogger();
+  const stop = new AbortController();
+  const table = new MemoryLeaseStore();
+  await table.create(lease("a", "SHARD_END"));
+  const store = new FaultyStore(table, clock, 3333);
+  const refusing = { fault };
+  store.plan = () => refusing.fault && { error: refusing.fault };
+  const throttles: string[] = [];
+  const watched = allPastUntil({
+    store,
+    clock,
+    log,
+    signal: stop.signal,
+    onThrottle: ({ operation, attempt }) => {
+      throttles.push(`${operation} ${attempt}`);
+      return undefined;
+    },
+    past: new Set(),
+    isReading: () => false,
+  });
+  return { clock, log, stop, refusing, throttles, watched };
+}
+
+test("until: a run that has copied everything outlasts throttled scans, and says now and then what it waits for", async () => {
+  const { clock, log, refusing, throttles, watched } = await copied(throttled("Scan"));
+  let ended = false;
+  void watched.then(() => ended = true);
+  await clock.advance(600_000);
+  assert.equal(ended, false);
+  assert.deepEqual(throttles.slice(0, 2), ["Scan 1", "Scan 2"]);
+  assert.ok(throttles.length > 100, "it is asked every few seconds");
+  const warnings = log.messages("warn");
+  assert.ok(warnings.length > 5 && warnings.length < 15, `${warnings.length} in ten minutes`);
+  for (const warning of warnings) {
+    assert.match(warning, /^Scan: throttled.* tried again until it succeeds: the run ends when .*--until/);
+  }
+  refusing.fault = undefined;
+  await clock.advance(10_000);
+  assert.equal(await watched, true);
+  assert.equal(clock.sleeping, 0);
+});
+
+test("until: a stop ends a run that waits for throttled scans", async () => {
+  const { clock, stop, watched } = await copied(throttled("Scan"));
+  await clock.advance(100_000);
+  stop.abort();
+  assert.equal(await watched, false);
+  assert.equal(clock.sleeping, 0);
+});
+
+test("until: what waiting does not cure ends a run that has copied everything", async () => {
+  const { clock, watched } = await copied(new ConnectorError("Scan: denied", { code: "ACCESS_DENIED" }));
+  const refused = assert.rejects(watched, { code: "ACCESS_DENIED" });
+  await clock.advance(1_000);
+  await refused;
   assert.equal(clock.sleeping, 0);
 });
 
