@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   CreateTableCommand,
+  DeleteItemCommand,
   DescribeTableCommand,
   DynamoDBClient,
   PutItemCommand,
@@ -20,7 +21,7 @@ import { dynaliteClientConfig } from "../servers/dynalite.ts";
 import { type KclJvm, KclWorker, type KclWorkerOptions } from "../servers/kcl-consumer.ts";
 import { kinesisClientConfig } from "../servers/kinesis.ts";
 import { leaseRows, type Row } from "./judge.ts";
-import { layRoad, type Road, type Scope } from "./kit.ts";
+import { layRoad, randomName, type Road, type Scope } from "./kit.ts";
 
 /** A record with its text, where it is in the stream. */
 export interface KnownRecord extends Position {
@@ -32,6 +33,8 @@ export interface KnownRecord extends Position {
 export interface PreparedRow {
   readonly owner?: string;
   readonly parents?: readonly string[];
+  /** It is finished, and these came from it. */
+  readonly children?: readonly string[];
 }
 
 /** What {@link KclRoad.ours} takes besides the configuration's keys. */
@@ -53,7 +56,11 @@ export interface KclRoad extends Road {
   /** Makes the lease table as the KCL does, with a row for each of these shards: workers need not wait for one. */
   prepareTable(rows: Readonly<Record<string, PreparedRow>>): Promise<void>;
   /** The lease table as DynamoDB holds it. */
-  rows(): Promise<Map<string, Row>>;
+  rows(table?: string): Promise<Map<string, Row>>;
+  /** Makes a table with the same rows, attribute for attribute; gives its name. */
+  copyTable(from?: string): Promise<string>;
+  /** As a person deletes it in the console. */
+  deleteRow(shardId: string): Promise<void>;
   /** Starts a Java worker; stopped at the test's end. */
   java(options?: Partial<KclWorkerOptions>, jvm?: Pick<KclJvm, "url">): Promise<KclWorker>;
   /** Starts `kinesis-pulsar run`; killed at the test's end. The record with the text `hold` waits for {@link letGo}. */
@@ -146,18 +153,8 @@ export async function layKclRoad(
       return { stop };
     },
     async prepareTable(rows) {
-      await dynamo.send(
-        new CreateTableCommand({
-          TableName: table,
-          BillingMode: "PAY_PER_REQUEST",
-          KeySchema: [{ AttributeName: "leaseKey", KeyType: "HASH" }],
-          AttributeDefinitions: [{ AttributeName: "leaseKey", AttributeType: "S" }],
-        }),
-      );
-      const status = async () =>
-        (await dynamo.send(new DescribeTableCommand({ TableName: table }))).Table?.TableStatus;
-      while (await status() !== "ACTIVE") await delay(10);
-      for (const [shardId, { owner, parents }] of Object.entries(rows)) {
+      await createTable(dynamo, table);
+      for (const [shardId, { owner, parents, children }] of Object.entries(rows)) {
         const range = (await shard(shardId)).HashKeyRange!;
         await dynamo.send(
           new PutItemCommand({
@@ -166,18 +163,31 @@ export async function layKclRoad(
               leaseKey: { S: shardId },
               leaseCounter: { N: "0" },
               ownerSwitchesSinceCheckpoint: { N: "0" },
-              checkpoint: { S: "TRIM_HORIZON" },
+              checkpoint: { S: children === undefined ? "TRIM_HORIZON" : "SHARD_END" },
               checkpointSubSequenceNumber: { N: "0" },
               startingHashKey: { S: range.StartingHashKey! },
               endingHashKey: { S: range.EndingHashKey! },
               ...(owner === undefined ? {} : { leaseOwner: { S: owner } }),
               ...(parents === undefined ? {} : { parentShardId: { SS: [...parents] } }),
+              ...(children === undefined ? {} : { childShardIds: { SS: [...children] } }),
             },
           }),
         );
       }
     },
-    rows: () => leaseRows(t, dynamoUrl, table),
+    rows: (name = table) => leaseRows(t, dynamoUrl, name),
+    async copyTable(from = table) {
+      const copy = randomName("app");
+      const rows = await leaseRows(t, dynamoUrl, from);
+      await createTable(dynamo, copy);
+      for (const row of rows.values()) {
+        await dynamo.send(new PutItemCommand({ TableName: copy, Item: row as never }));
+      }
+      return copy;
+    },
+    async deleteRow(shardId) {
+      await dynamo.send(new DeleteItemCommand({ TableName: table, Key: { leaseKey: { S: shardId } } }));
+    },
     async java(more = {}, jvm) {
       const worker = await KclWorker.start(
         { kinesisUrl: kinesis.url, dynamoUrl, streamName, table, ...more },
@@ -223,6 +233,20 @@ export async function layKclRoad(
       return [...times.values()].filter((each) => each > 1).length;
     },
   };
+}
+
+async function createTable(dynamo: DynamoDBClient, name: string): Promise<void> {
+  await dynamo.send(
+    new CreateTableCommand({
+      TableName: name,
+      BillingMode: "PAY_PER_REQUEST",
+      KeySchema: [{ AttributeName: "leaseKey", KeyType: "HASH" }],
+      AttributeDefinitions: [{ AttributeName: "leaseKey", AttributeType: "S" }],
+    }),
+  );
+  const status = async () =>
+    (await dynamo.send(new DescribeTableCommand({ TableName: name }))).Table?.TableStatus;
+  while (await status() !== "ACTIVE") await delay(10);
 }
 
 /** Where a worker began to read a shard: all after it may have come once more. */

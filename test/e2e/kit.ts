@@ -8,7 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { stringify } from "smol-toml";
+import type { Clock } from "../../src/core/clock.ts";
 import { type LocalKinesis, type LocalKinesisOptions, startLocalKinesis } from "../../src/local/mod.ts";
+import { systemClock } from "../../src/runtime.ts";
 import { pulsarBroker } from "../servers/broker.ts";
 import { type CliProcess, spawnCli } from "../servers/cli.ts";
 import { startDynalite } from "../servers/dynalite.ts";
@@ -53,6 +55,15 @@ export async function eventually(holds: () => boolean | Promise<boolean>, what: 
     if (Date.now() > end) assert.fail(`not within a minute: ${what}`);
     await delay(50);
   }
+}
+
+/** A Kinesis server whose time is set by the test: `at(-60)` = an hour ago. */
+export function serverTime(): { readonly clock: Clock; at(minutes: number): void } {
+  let offset = 0;
+  return {
+    clock: { ...systemClock, now: () => Date.now() + offset },
+    at: (minutes) => void (offset = minutes * 60_000),
+  };
 }
 
 /** How a {@link Road} is laid. */

@@ -18,6 +18,7 @@ import { faultWorld, merge, type World, type WorldOptions } from "../faults/kit.
 import { JAVA_ROWS } from "../leases/java-rows.ts";
 import { runCli } from "../servers/cli.ts";
 import { type Dynalite, startDynalite } from "../servers/dynalite.ts";
+import { serverTime } from "./kit.ts";
 
 interface Setup extends World {
   readonly dynalite: Dynalite;
@@ -199,15 +200,6 @@ test("leases command: owners that do not move are silent; release takes them out
   assert.equal((await s.leases.release({ ...options, force: true, dryRun: false })).length, 2);
   await run.stop();
 });
-
-/** A server whose time is set by the test: `at(-60)` = an hour ago. */
-function serverTime() {
-  let offset = 0;
-  return {
-    clock: { ...systemClock, now: () => Date.now() + offset },
-    at: (minutes: number) => void (offset = minutes * 60_000),
-  };
-}
 
 const minutesAgo = (minutes: number) => Date.now() - minutes * 60_000;
 

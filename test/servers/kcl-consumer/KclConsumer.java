@@ -11,12 +11,14 @@
 //       [&holdEnds=true]      stores no shard's end before /release
 //       [&maxLeases=N]        holds no more leases than these
 //       [&cleanupMs=N]        how often finished rows are looked at (the KCL's defaults are one and five minutes)
+//       [&roundMs=N]          how often leases are taken, shards taken a step further, and read (the KCL's 20, 1, 1.5 s)
 //   /lines?worker=NAME&from=N from line N on, fields separated by tabs:
 //       init SHARD SEQUENCE SUBSEQUENCE · record SHARD SEQUENCE SUBSEQUENCE KEY SHA-256
 //       checkpoint SHARD SEQUENCE SUBSEQUENCE · refused SHARD WHY · end-held SHARD · end SHARD · lost SHARD ·
 //       started · failed WHY · stopped
 //   /checkpoint?worker=NAME   each shard at its last published record
 //   /release?worker=NAME      shards' ends are stored from now on
+//   /audit?worker=NAME        the KCL's election and its look for holes in the table, both now: a minute and two early
 //   /stop?worker=NAME[&wait=false]   as the Java connector's close(): at once, no checkpoint, rows keep their owner
 //   /rows?worker=NAME         the lease table as the KCL reads it, one row a line
 //   /leaders?worker=NAME&ids=A,B   which of these worker ids the KCL's election, held now, makes the auditor
@@ -26,6 +28,7 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Field;
+import java.lang.reflect.Method;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
@@ -93,6 +96,7 @@ public class KclConsumer {
     serve(server, "/lines", query -> worker(query).linesFrom(Integer.parseInt(query.get("from"))));
     serve(server, "/checkpoint", query -> worker(query).checkpoint());
     serve(server, "/release", query -> worker(query).release());
+    serve(server, "/audit", query -> worker(query).audit());
     serve(server, "/stop", query -> worker(query).stop(!"false".equals(query.get("wait"))));
     serve(server, "/rows", query -> worker(query).rows());
     serve(server, "/leaders", query -> worker(query).leaders(query.get("ids").split(",")));
@@ -173,17 +177,25 @@ public class KclConsumer {
       }
       if (query.containsKey("cleanupMs")) {
         long every = Long.parseLong(query.get("cleanupMs"));
-        Field cleanup = leases.getClass().getDeclaredField("leaseCleanupConfig"); // 2.6.0 has no setter for it
-        cleanup.setAccessible(true);
+        Field cleanup = field(leases, "leaseCleanupConfig"); // 2.6.0 has no setter for it
         cleanup.set(leases, LeaseCleanupConfig.builder().leaseCleanupIntervalMillis(every)
             .completedLeaseCleanupIntervalMillis(every).garbageLeaseCleanupIntervalMillis(6 * every).build());
       }
       RetrievalConfig retrieval = configs.retrievalConfig();
-      if (!fanOut) retrieval.retrievalSpecificConfig(new PollingConfig(query.get("stream"), kinesis));
-      scheduler = new Scheduler(configs.checkpointConfig(),
-          configs.coordinatorConfig().parentShardPollIntervalMillis(1000).workerStateChangeListener(this), leases, configs.lifecycleConfig(),
-          configs.metricsConfig().metricsLevel(MetricsLevel.NONE), configs.processorConfig(),
-          retrieval);
+      var polling = new PollingConfig(query.get("stream"), kinesis);
+      var coordination = configs.coordinatorConfig().parentShardPollIntervalMillis(1000).workerStateChangeListener(this);
+      if (query.containsKey("roundMs")) {
+        long every = Long.parseLong(query.get("roundMs"));
+        polling.idleTimeBetweenReadsInMillis(every);
+        coordination.parentShardPollIntervalMillis(every).shardConsumerDispatchPollIntervalMillis(every);
+      }
+      if (!fanOut) retrieval.retrievalSpecificConfig(polling);
+      scheduler = new Scheduler(configs.checkpointConfig(), coordination, leases, configs.lifecycleConfig(),
+          configs.metricsConfig().metricsLevel(MetricsLevel.NONE), configs.processorConfig(), retrieval);
+      if (query.containsKey("roundMs")) { // of the taker it is made from the failover time, which is to stay
+        Object coordinator = field(scheduler, "leaseCoordinator").get(scheduler);
+        field(coordinator, "takerIntervalMillis").set(coordinator, Long.parseLong(query.get("roundMs")));
+      }
       thread = new Thread(scheduler, "worker " + query.get("worker"));
       thread.setDaemon(true);
       thread.start();
@@ -220,6 +232,13 @@ public class KclConsumer {
 
     String release() {
       endsHeld = false;
+      return "";
+    }
+
+    /** A leader's look for holes; who is not elected does nothing. */
+    String audit() throws Exception {
+      run(field(scheduler, "leaderDecider").get(scheduler), "electLeaders");
+      run(field(scheduler, "leaderElectedPeriodicShardSyncManager").get(scheduler), "runShardSync");
       return "";
     }
 
@@ -334,6 +353,18 @@ public class KclConsumer {
 
     @Override
     public void shutdownRequested(ShutdownRequestedInput input) {} // the connector's close() never gets here
+  }
+
+  static Field field(Object of, String name) throws NoSuchFieldException {
+    Field field = of.getClass().getDeclaredField(name);
+    field.setAccessible(true);
+    return field;
+  }
+
+  static void run(Object of, String name) throws ReflectiveOperationException {
+    Method method = of.getClass().getDeclaredMethod(name);
+    method.setAccessible(true);
+    method.invoke(of);
   }
 
   static String oneLine(Throwable error) {
