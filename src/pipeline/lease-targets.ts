@@ -2,8 +2,9 @@
 // record, never as a time: the table's AT_TIMESTAMP means the `startAtTime` of whoever reads the row.
 
 import { ConnectorError } from "../core/errors.ts";
-import { justBefore, sentinel } from "../core/position.ts";
+import { type Checkpoint, isSequenceNumber, justBefore, sentinel } from "../core/position.ts";
 import type { Shard } from "../core/shard.ts";
+import type { StartPosition } from "../kinesis/source.ts";
 import type { StreamIdentity } from "../leases/lease.ts";
 import { inGenerations } from "../leases/lineage.ts";
 import {
@@ -26,6 +27,12 @@ export type ResetPosition =
   | { readonly type: "AT_SEQUENCE_NUMBER"; readonly sequenceNumber: string };
 
 const PARALLEL_CALLS = 20;
+/** How Kinesis refuses a row's number, at once or with the first read. */
+const NO_NUMBER_OF_IT: ReadonlySet<string> = new Set([
+  "FOREIGN_CHECKPOINT",
+  "AWS_REFUSED",
+  "ITERATOR_EXPIRED",
+]);
 const MANY_SHARDS = 100;
 const MOST_NAMED = 5;
 
@@ -57,8 +64,10 @@ export async function planAll(
     parts.log.info(`looking for the first record in each of ${shards.length} shards`);
   }
   const targets = new Map<Shard, ResetTarget>();
+  const rows = new Map(leases.map((lease) => [lease.leaseKey, lease]));
   await forEachBounded(shards, PARALLEL_CALLS, async (shard) => {
-    targets.set(shard, await targetOf(parts, position, shard));
+    const done = doneOf(rows.get(shard.shardId), stream);
+    targets.set(shard, await targetOf(parts, position, shard, done));
   });
   const waves = inGenerations(shards).map((wave) => wave.map((shard) => targets.get(shard)!));
   return planReset(waves, leases, stream);
@@ -85,11 +94,22 @@ export async function planOne(
     );
   }
   const row = leases.find(({ leaseKey }) => leaseKey === shardId);
-  const write = writeOf(await targetOf(parts, position, shard), row, stream);
+  const write = writeOf(await targetOf(parts, position, shard, doneOf(row, stream)), row, stream);
   return { writes: [[write]], removes: [] };
 }
 
-async function targetOf(parts: LeaseParts, position: ResetPosition, shard: Shard): Promise<ResetTarget> {
+/** What a row says is done, if it says so by a record of this very stream. */
+function doneOf(row: Lease | undefined, { streamCreatedAt }: StreamIdentity): Checkpoint | undefined {
+  if (row === undefined || !isSequenceNumber(row.checkpoint.sequenceNumber)) return undefined;
+  return (row.streamCreatedAt ?? streamCreatedAt) === streamCreatedAt ? row.checkpoint : undefined;
+}
+
+async function targetOf(
+  parts: LeaseParts,
+  position: ResetPosition,
+  shard: Shard,
+  done: Checkpoint | undefined,
+): Promise<ResetTarget> {
   const { stream, signal } = parts;
   const { shardId } = shard;
   switch (position.type) {
@@ -100,12 +120,48 @@ async function targetOf(parts: LeaseParts, position: ResetPosition, shard: Shard
     case "AT_TIMESTAMP": {
       const { record } = await withPatience(() => stream.first(shardId, position, signal), parts);
       if (record !== undefined) return { shard, checkpoint: justBefore(record.sequenceNumber) };
-      // Nothing since then: LATEST with this `startedAt` is the same to our workers, and all that a Java one knows.
-      return { shard, checkpoint: sentinel("LATEST"), startedAt: position.timestamp };
+      return await quietTarget(parts, position.timestamp, shard, done);
     }
     case "AT_SEQUENCE_NUMBER":
       return { shard, checkpoint: justBefore(await numberOf(parts, shardId, position)) };
   }
+}
+
+/**
+ * Where a shard begins in which nothing has arrived since the time. LATEST with the time as `startedAt` says it to our
+ * workers, but to a Java one LATEST is the moment when it connects: what arrives before that would be lost. So where
+ * all is done, or nothing is there, the row says that. (Of an aggregate that was done in part, the rest comes, too.)
+ */
+async function quietTarget(
+  parts: LeaseParts,
+  timestamp: number,
+  shard: Shard,
+  done: Checkpoint | undefined,
+): Promise<ResetTarget> {
+  const { stream, signal } = parts;
+  const latest = { shard, checkpoint: sentinel("LATEST"), startedAt: timestamp };
+  const look = async () => {
+    try {
+      return await stream.first(shard.shardId, unread(done), signal);
+    } catch (error) {
+      if (error instanceof ConnectorError && NO_NUMBER_OF_IT.has(error.code)) return undefined;
+      throw error;
+    }
+  };
+  const next = await withPatience(look, parts);
+  if (next === undefined) return latest;
+  const { record } = next;
+  if (record === undefined) return { shard, checkpoint: done ?? sentinel("TRIM_HORIZON") };
+  // Older than the time, and to be skipped; or it has come only just now.
+  const isOlder = record.approximateArrivalTimestamp < timestamp;
+  return isOlder ? latest : { shard, checkpoint: justBefore(record.sequenceNumber) };
+}
+
+/** Where what is not done begins; all that is kept, if nothing is known to be. */
+function unread(done: Checkpoint | undefined): StartPosition {
+  if (done === undefined) return { type: "TRIM_HORIZON" };
+  const { sequenceNumber, subSequenceNumber } = done;
+  return { type: subSequenceNumber < 0 ? "AT_SEQUENCE_NUMBER" : "AFTER_SEQUENCE_NUMBER", sequenceNumber };
 }
 
 /** The record's number, or that of the next one where it has expired. */

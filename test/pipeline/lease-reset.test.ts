@@ -131,3 +131,43 @@ test("lease reset: a throttle is waited for", async (t) => {
   await resetLeases(p, { ...options, position: { type: "AT_TIMESTAMP", timestamp: since } });
   assert.deepEqual((await store.get(shardIds[0]!))?.checkpoint, { sequenceNumber, subSequenceNumber: -1 });
 });
+
+test("lease reset: a shard quiet since the time begins after its last record if that is done, or at its oldest if it has none", async (t) => {
+  const { parts: p, store, kinesis, streamName, shardIds } = await parts(t, 6);
+  const [done, behind, notEven, empty, foreign, renewed] = shardIds as [string, ...string[]];
+  const since = Date.now() - 3_600_000;
+  const last = new Map<string, string>();
+  const put = (shardId: string, arrivedAt: number) => {
+    const { sequenceNumber } = kinesis.putRecord(streamName, {
+      partitionKey: "k",
+      data: "x",
+      shardId,
+      arrivedAt,
+    });
+    last.set(shardId, sequenceNumber);
+  };
+  for (const shardId of shardIds) if (shardId !== empty) put(shardId, since - 2);
+  const at = (sequenceNumber: string, subSequenceNumber: number) => ({
+    checkpoint: { sequenceNumber, subSequenceNumber },
+  });
+  await store.create(newRow(done!, { ...ours, ...at(last.get(done!)!, 3) }));
+  await store.create(newRow(behind!, { ...ours, ...at(last.get(behind!)!, 0) }));
+  put(behind!, since - 1);
+  await store.create(newRow(notEven!, { ...ours, ...at(last.get(notEven!)!, -1) })); // an earlier reset's
+  await store.create(newRow(foreign!, { ...ours, ...at("1", 0) })); // a number of no stream
+  await store.create(newRow(renewed!, { ...ours, streamCreatedAt: 1, ...at(last.get(renewed!)!, 0) }));
+  await resetLeases(p, { ...options, position: { type: "AT_TIMESTAMP", timestamp: since } });
+  const { leases } = await store.scan();
+  const written = leases.map((
+    { leaseKey, checkpoint, startedAt },
+  ) => [leaseKey, { ...checkpoint }, startedAt]);
+  const latest = [{ sequenceNumber: "LATEST", subSequenceNumber: 0 }, since] as const;
+  assert.deepEqual(written.sort(), [
+    [done, at(last.get(done!)!, 3).checkpoint, undefined],
+    [behind, ...latest],
+    [notEven, ...latest],
+    [empty, { sequenceNumber: "TRIM_HORIZON", subSequenceNumber: 0 }, undefined],
+    [foreign, ...latest],
+    [renewed, ...latest],
+  ]);
+});
