@@ -1,9 +1,8 @@
-// A broker that is killed by SIGKILL under load and started again on its data, over and over, while one worker goes on
+// A broker that is killed under load and started again on its data, over and over, while one worker goes on
 // (in every third round it dies as well, and another begins): nothing is lost, every shard is in order, and under effectively-once nothing is there twice.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { layRoad } from "../e2e/kit.ts";
 import { pulsarAdmin } from "../servers/admin.ts";
@@ -63,8 +62,7 @@ export async function brokerKills(
     await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
     const owed = pulsar.heldReceipts;
     pulsar.silence(); // a JVM takes its time to die
-    process.kill(broker.brokerPid, "SIGKILL");
-    await broker.stop();
+    await broker.crash();
     const left = remains(worker, await rows.read());
     if (owed > 0 && left.inFlight > 0) valid++;
     await delay(randomInt(0, 2000));

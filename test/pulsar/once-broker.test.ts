@@ -2,7 +2,6 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import process from "node:process";
 import { brokerMissing, brokersOnOneFolder, startBroker, type TestBroker } from "../servers/broker.ts";
 import { pulsarAdmin } from "../servers/admin.ts";
 import { readTopic } from "../servers/topic-reader.ts";
@@ -134,8 +133,7 @@ test(
       async each(place) {
         if (place !== 4000) return;
         await until(() => delivery.acks.size > 1000, "it is going on", 90_000);
-        process.kill(before.brokerPid, "SIGKILL");
-        await before.stop();
+        await before.crash();
         after = brokers.start();
         after.catch(() => {}); // awaited below
       },

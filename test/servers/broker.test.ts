@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
-import process from "node:process";
 import { test } from "node:test";
 import { pulsarAdmin } from "./admin.ts";
 import { brokerMissing, brokersOnOneFolder, pulsarBroker } from "./broker.ts";
@@ -154,8 +153,7 @@ test("servers: a broker killed outright is started again on the same data and po
   const brokers = brokersOnOneFolder(t, ["--heap", "256m"]);
   const first = await brokers.start();
   await sendToTopic("kept", [{ data: Buffer.from("before") }], { serviceUrl: first.serviceUrl });
-  process.kill(first.brokerPid, "SIGKILL");
-  await first.stop();
+  await first.crash();
   const second = await brokers.start();
   assert.equal(second.serviceUrl, first.serviceUrl);
   assert.equal(second.adminUrl, first.adminUrl);
