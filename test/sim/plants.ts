@@ -194,11 +194,17 @@ export const PLANTS: Readonly<Record<string, (planted: Planted) => Plant>> = {
   }),
   "a start does not look at the table again before it writes leases": () => ({
     store(store) {
-      let first: Promise<LeaseScan> | undefined;
-      let looks = 0;
+      let first: LeaseScan | undefined;
+      let hasWritten = false;
       return override(store, {
-        scan: (options) =>
-          options?.consistent && looks++ < 2 ? first ??= store.scan(options) : store.scan(options),
+        scan: async (options) =>
+          options?.consistent && !hasWritten
+            ? first ??= await store.scan(options)
+            : await store.scan(options),
+        create(lease) {
+          hasWritten = true;
+          return store.create(lease);
+        },
       });
     },
   }),

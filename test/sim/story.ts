@@ -134,7 +134,7 @@ class Stage {
       : (text) => say(`${timeline.now.toFixed(0).padStart(7)} ${text.replaceAll(OWN_ID, "")}`);
     const chance = new Chance(story.chance);
     this.#stream = new SimStream(timeline, chance, story.shards);
-    this.#table = new SimTable(timeline);
+    this.#table = new SimTable(timeline, chance.int(2 ** 32));
     const start: Start = story.position === "AT_TIMESTAMP"
       ? { type: "AT_TIMESTAMP", timestamp: EPOCH + 1_000 }
       : { type: story.position };
@@ -200,14 +200,15 @@ class Stage {
       throttled: dynamoDbThrottled,
     });
     const { settings } = world;
+    const clock = new ProcessClock(world.timeline, process, world.chance);
     this.#say("* the Java connector starts");
     this.#java = new JavaWorker({
       ...settings,
       ...world,
       process,
       line,
-      clock: new ProcessClock(world.timeline, process, world.chance),
-      store: new SimStore({ ...settings, ...world, line, worker: JAVA_ID }),
+      clock,
+      store: new SimStore({ ...settings, ...world, line, clock, worker: JAVA_ID }),
     });
     this.#java.start().catch((error) => this.judge.fail(String(error)));
   }

@@ -1,10 +1,12 @@
 // The lease table, and the way of one process to it. The rows and their conditional writes are the product's own memory
-// store; around it: who wrote what and when it was sent, older versions for eventually consistent scans, and a line
-// that delays and loses.
+// store; around it: who wrote what and when it was sent, older versions for eventually consistent scans, pages of scans
+// that are read one after the other, and a line that delays and loses.
 
+import type { Clock } from "../../src/core/clock.ts";
 import { ConnectorError } from "../../src/core/errors.ts";
 import { MemoryLeaseStore, MemoryLeaseTable } from "../../src/leases/memory.ts";
 import { fromItem, type LeaseItem } from "../../src/leases/row.ts";
+import { type ScanPage, scanPages } from "../../src/leases/scan-pages.ts";
 import type {
   ClientVersion,
   Lease,
@@ -43,9 +45,14 @@ export class SimTable {
   readonly store = new MemoryLeaseStore(this.rows, TABLE_NAME);
   readonly #timeline: Timeline;
   readonly #history = new Map<string, Version[]>();
+  /** Every key that ever was, in the order of scans. */
+  readonly #keys: string[] = [];
+  readonly #salt: number;
 
-  constructor(timeline: Timeline) {
+  /** @param salt makes the order of scans, which has nothing to do with that of creation */
+  constructor(timeline: Timeline, salt: number) {
     this.#timeline = timeline;
+    this.#salt = salt;
   }
 
   row(key: string): Lease | undefined {
@@ -63,8 +70,7 @@ export class SimTable {
     const result = apply(); // the memory store acts at once
     const after = this.rows.items.get(key);
     if (before !== after) {
-      const versions = this.#history.get(key) ?? [];
-      this.#history.set(key, versions);
+      const versions = this.#history.get(key) ?? this.#newKey(key);
       versions.push({ at: this.#timeline.now, item: after });
       if (versions.length > 20) versions.shift();
       const lease = (item: LeaseItem | undefined) => item && fromItem(item, TABLE_NAME);
@@ -74,16 +80,44 @@ export class SimTable {
   }
 
   /** A row as it was some time ago. */
-  past(key: string, lagMs: number): Lease | undefined {
+  #past(key: string, lagMs: number): Lease | undefined {
     const at = this.#timeline.now - lagMs;
     const item = this.#history.get(key)?.findLast((version) => version.at <= at)?.item;
     return item && fromItem(item, TABLE_NAME);
   }
 
-  /** Every key that ever was. */
-  keys(): Iterable<string> {
-    return this.#history.keys();
+  /**
+   * The rows that a scan reads at once: those behind a key, a few at most. Like DynamoDB's, a full page leads on, even
+   * when it holds the last row.
+   * @param lagMs how far behind each row may be
+   */
+  page(after: string | undefined, limit: number, lagMs: () => number): ScanPage<string> {
+    const leases: Lease[] = [];
+    let at = after === undefined ? 0 : this.#keys.indexOf(after) + 1;
+    while (at < this.#keys.length && leases.length < limit) {
+      const key = this.#keys[at++]!;
+      const lag = lagMs();
+      const row = lag === 0 ? this.row(key) : this.#past(key, lag);
+      if (row !== undefined) leases.push(row);
+    }
+    return { leases, foreignItems: 0, next: leases.length < limit ? undefined : this.#keys[at - 1] };
   }
+
+  #newKey(key: string): Version[] {
+    const versions: Version[] = [];
+    this.#history.set(key, versions);
+    this.#keys.push(key);
+    const places = new Map(this.#keys.map((one) => [one, hash(one, this.#salt)]));
+    this.#keys.sort((a, b) => places.get(a)! - places.get(b)!);
+    return versions;
+  }
+}
+
+/** Some number for a key, like one that says in which partition it is (FNV-1a, mixed). */
+function hash(key: string, salt: number): number {
+  let sum = salt;
+  for (let i = 0; i < key.length; i++) sum = Math.imul(sum ^ key.charCodeAt(i), 0x01000193);
+  return Math.imul(sum ^ (sum >>> 15), 0x2c1b3c6d) >>> 0;
 }
 
 export const TABLE_NAME = "leases";
@@ -93,6 +127,8 @@ export interface SimStoreOptions {
   readonly table: SimTable;
   readonly timeline: Timeline;
   readonly chance: Chance;
+  /** The worker's. */
+  readonly clock: Clock;
   readonly line: Line;
   readonly worker: string;
   readonly failoverTimeMs: number;
@@ -113,17 +149,19 @@ export class SimStore implements LeaseStore {
     return this.#read("DescribeTable", undefined, () => this.#options.table.store.open(signal), signal);
   }
 
-  scan(options: ScanOptions = {}): Promise<LeaseScan> {
-    const { table, chance } = this.#options;
-    return this.#read("Scan", undefined, () => {
-      if (options.consistent === true) return { leases: table.leases(), foreignItems: 0 };
-      const leases: Lease[] = [];
-      for (const key of table.keys()) {
-        const row = table.past(key, chance.percent(80) ? 0 : chance.int(1_000));
-        if (row !== undefined) leases.push(row);
-      }
-      return { leases, foreignItems: 0 };
-    }, options.signal);
+  scan({ consistent = false, cursor, signal }: ScanOptions = {}): Promise<LeaseScan> {
+    const { table, chance, clock } = this.#options;
+    const limit = chance.pick(
+      () => Infinity,
+      () => 1,
+      () => 1 + chance.int(3),
+    );
+    const lagMs = () => consistent || chance.percent(80) ? 0 : chance.int(1_000);
+    return scanPages<string>(
+      (after) => this.#read("Scan", after, () => table.page(after, limit(), lagMs), signal),
+      clock,
+      cursor,
+    );
   }
 
   get(leaseKey: string): Promise<Lease | undefined> {

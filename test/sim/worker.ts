@@ -157,6 +157,7 @@ export class Worker {
     const store = new SimStore({
       timeline,
       chance,
+      clock,
       table,
       worker: id,
       failoverTimeMs: settings.failoverTimeMs,
