@@ -20,7 +20,7 @@ import {
   nextCheckpoint,
   remains,
   stopWell,
-  until,
+  untilWorker,
 } from "./worker.ts";
 
 /** Receipts come so late that a killed broker always owes some. */
@@ -59,7 +59,7 @@ export async function brokerKills(
   for (; anotherRound(round, valid, rounds); round++) {
     await nextCheckpoint(worker);
     await delay(randomInt(100, 1000));
-    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
+    await untilWorker(worker, "receipts are on their way", () => pulsar.heldReceipts > 0);
     const owed = pulsar.heldReceipts;
     pulsar.silence(); // a JVM takes its time to die
     await broker.crash();
@@ -79,7 +79,7 @@ export async function brokerKills(
   await load.stop();
   // a producer may still wait for its next attempt, longer than a stop waits for receipts
   const caughtUp = async () => remains(worker, await rows.read()).inFlight === 0;
-  await until("all that was read is acknowledged", caughtUp, 120_000);
+  await untilWorker(worker, "all that was read is acknowledged", caughtUp, 120_000);
   await stopWell(worker);
   await copyRest(road, config);
   const verdict = await judge(road.topic, load, { serviceUrl: broker.serviceUrl });

@@ -24,6 +24,7 @@ import {
   startedShards,
   stopWell,
   until,
+  untilWorker,
 } from "./worker.ts";
 
 const SHARDS = 4;
@@ -66,7 +67,7 @@ export async function onceSteal(
     await other.waitFor(/copying stream/, 60_000);
     await nextCheckpoint(owner);
     await delay(randomInt(300, 1200));
-    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
+    await untilWorker(owner, "receipts are on their way", () => pulsar.heldReceipts > 0);
     const isFreeze = round % FREEZE_EVERY === 1;
     const since = other.stdout.length;
     if (isFreeze) owner.kill("SIGSTOP");

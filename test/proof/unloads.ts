@@ -11,7 +11,7 @@ import { assertDelivered, judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { type DeliveryMode, type Figures, partitionedTopic, type ProofScope, workerConfig } from "./proof.ts";
 import { startPulsarProxy } from "./pulsar-proxy.ts";
-import { copyRest, nextCheckpoint, stopWell, until } from "./worker.ts";
+import { copyRest, nextCheckpoint, stopWell, until, untilWorker } from "./worker.ts";
 
 const PARTITIONS = 3;
 /** Receipts come so late that an unload nearly always finds some owed. */
@@ -41,7 +41,7 @@ export async function unloads(scope: ProofScope, { rounds, delivery }: UnloadsOp
   const admin = pulsarAdmin();
   for (let round = 0; round < rounds; round++) {
     await delay(randomInt(20, 300));
-    await until("receipts are on their way", () => pulsar.heldReceipts > 0, 60_000);
+    await untilWorker(worker, "receipts are on their way", () => pulsar.heldReceipts > 0);
     const closed = reopened(worker.stderr);
     await admin.unload(round % 4 === 3 ? topic : `${topic}-partition-${randomInt(PARTITIONS)}`);
     await until("a producer is closed", () => reopened(worker.stderr) > closed, 2000)

@@ -73,17 +73,32 @@ export async function until(
   }
 }
 
-/** Waits until the worker has stored a position that it had not when this was called; fails with its words if it ends. */
-export async function nextCheckpoint(worker: CliProcess, timeoutMs = 60_000): Promise<void> {
-  const since = worker.stdout.length;
+/** Waits as {@link until} does for what a worker brings about; fails with its words if it ends, or is not in time. */
+export async function untilWorker(
+  worker: CliProcess,
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  timeoutMs = 60_000,
+): Promise<void> {
   let code: number | undefined;
   worker.exitCode.then((ended) => code = ended, () => code = -1);
-  await until("the next checkpoint", () => {
+  await until(what, () => {
     assert.equal(code, undefined, `the worker ended with ${code}:\n${worker.stderr.slice(-4000)}`);
-    return worker.stdout.indexOf("\ncheckpoint ", since) >= 0;
+    return isSo();
   }, timeoutMs).catch((error: unknown) => {
     throw new Error(`${error}; the worker's last words:\n${worker.stderr.slice(-4000)}`, { cause: error });
   });
+}
+
+/** Waits until the worker has stored a position that it had not when this was called. */
+export async function nextCheckpoint(worker: CliProcess, timeoutMs?: number): Promise<void> {
+  const since = worker.stdout.length;
+  await untilWorker(
+    worker,
+    "the next checkpoint",
+    () => worker.stdout.indexOf("\ncheckpoint ", since) >= 0,
+    timeoutMs,
+  );
 }
 
 /** Kills at once and waits for the end. */
