@@ -72,9 +72,8 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Tes
     pid: server.pid,
     stop: () => server.stop(),
     async crash() {
-      // SIGKILL may cut a write in two, which nothing but a lost power supply could do otherwise. The bookie's journal
-      // has no checksums: started again, it would take half an entry for a whole one, and never open its topic again.
-      // A stopped thread has ended its write.
+      // SIGKILL may cut a write in two. The bookie's journal has no checksums: started again, it would take half an
+      // entry for a whole one, and never open its topic again. A stopped thread has ended its write.
       process.kill(brokerPid, "SIGSTOP");
       await delay(WRITES_END_MS);
       process.kill(brokerPid, "SIGKILL");
