@@ -2,7 +2,13 @@
 // record, never as a time: the table's AT_TIMESTAMP means the `startAtTime` of whoever reads the row.
 
 import { ConnectorError } from "../core/errors.ts";
-import { type Checkpoint, isSequenceNumber, justBefore, sentinel } from "../core/position.ts";
+import {
+  type Checkpoint,
+  compareSequenceNumbers,
+  isSequenceNumber,
+  justBefore,
+  sentinel,
+} from "../core/position.ts";
 import type { Shard } from "../core/shard.ts";
 import type { StartPosition } from "../kinesis/source.ts";
 import type { StreamIdentity } from "../leases/lease.ts";
@@ -66,8 +72,10 @@ export async function planAll(
   const targets = new Map<Shard, ResetTarget>();
   const rows = new Map(leases.map((lease) => [lease.leaseKey, lease]));
   await forEachBounded(shards, PARALLEL_CALLS, async (shard) => {
-    const done = doneOf(rows.get(shard.shardId), stream);
-    targets.set(shard, await targetOf(parts, position, shard, done));
+    targets.set(
+      shard,
+      await targetOf(parts, position, shard, doneIn(rows.get(shard.shardId), shard, stream)),
+    );
   });
   const waves = inGenerations(shards).map((wave) => wave.map((shard) => targets.get(shard)!));
   return planReset(waves, leases, stream);
@@ -94,14 +102,20 @@ export async function planOne(
     );
   }
   const row = leases.find(({ leaseKey }) => leaseKey === shardId);
-  const write = writeOf(await targetOf(parts, position, shard, doneOf(row, stream)), row, stream);
+  const write = writeOf(await targetOf(parts, position, shard, doneIn(row, shard, stream)), row, stream);
   return { writes: [[write]], removes: [] };
 }
 
-/** What a row says is done, if it says so by a record of this very stream. */
-function doneOf(row: Lease | undefined, { streamCreatedAt }: StreamIdentity): Checkpoint | undefined {
+/** What a row says is done of its shard, if it says it by a record of this very stream. */
+function doneIn(
+  row: Lease | undefined,
+  shard: Shard,
+  { streamCreatedAt }: StreamIdentity,
+): Checkpoint | undefined {
   if (row === undefined || !isSequenceNumber(row.checkpoint.sequenceNumber)) return undefined;
-  return (row.streamCreatedAt ?? streamCreatedAt) === streamCreatedAt ? row.checkpoint : undefined;
+  if ((row.streamCreatedAt ?? streamCreatedAt) !== streamCreatedAt) return undefined;
+  const isOlder = compareSequenceNumbers(row.checkpoint.sequenceNumber, shard.startingSequenceNumber) < 0;
+  return isOlder ? undefined : row.checkpoint; // an older one is of a stream that had this name before
 }
 
 async function targetOf(
@@ -140,11 +154,13 @@ async function quietTarget(
 ): Promise<ResetTarget> {
   const { stream, signal } = parts;
   const latest = { shard, checkpoint: sentinel("LATEST"), startedAt: timestamp };
+  if (shard.endingSequenceNumber !== undefined) return latest; // nothing can come before somebody connects
   const look = async () => {
     try {
       return await stream.first(shard.shardId, unread(done), signal);
     } catch (error) {
-      if (error instanceof ConnectorError && NO_NUMBER_OF_IT.has(error.code)) return undefined;
+      const isRefused = error instanceof ConnectorError && NO_NUMBER_OF_IT.has(error.code);
+      if (isRefused && done !== undefined) return undefined;
       throw error;
     }
   };

@@ -51,8 +51,8 @@ export async function received(
 
 /** Looks every 50 ms until it holds; fails after a minute. */
 export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const end = Date.now() + 60_000; !await holds();) {
-    if (Date.now() > end) assert.fail(`not within a minute: ${what}`);
+  for (const end = Date.now() + 120_000; !await holds();) {
+    if (Date.now() > end) assert.fail(`not within two minutes: ${what}`);
     await delay(50);
   }
 }
