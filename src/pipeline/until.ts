@@ -55,7 +55,7 @@ const WAITS_FOR =
  * written during the second comes of a shard that ends then, and the first showed none that still could.
  */
 export async function allPastUntil(options: WatchUntilOptions): Promise<boolean> {
-  const { store, signal, clock, past, isReading } = options;
+  const { store, clock, signal, past, isReading } = options;
   const retry = new Retry({ ...options, waitsFor: WAITS_FOR });
   const look = resumableScan(store, { signal, consistent: true });
   let before: ReadonlySet<string> | undefined; // the leases by which it was done

@@ -49,7 +49,7 @@ export async function received(
   return await Promise.race([readTopic(topic, { ...broker, count, timeoutMs: 120_000 }), died]);
 }
 
-/** Looks every 50 ms until it holds; fails after a minute. */
+/** Looks every 50 ms until it holds; fails after two minutes. */
 export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (const end = Date.now() + 120_000; !await holds();) {
     if (Date.now() > end) assert.fail(`not within two minutes: ${what}`);

@@ -31,7 +31,7 @@ export interface TestBroker extends BrokerUrls {
   readonly adminUrlTls?: string;
   readonly caFile?: string;
   stop(): Promise<void>;
-  /** Kills it outright. */
+  /** Kills it, once it has stood still for half a second; the next one finds whole entries. */
   crash(): Promise<void>;
 }
 
